@@ -85,7 +85,12 @@ context_switch:
         popq    %rbp
         .cfi_adjust_cfa_offset -8
         .cfi_restore %rbp
-        ret
+        /* Not ret: its prediction is the return address of the stack just left, always wrong (10 ns
+         * per switch instead of 6.5 on Zen).  As a jump it is predicted from history. */
+        popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        .cfi_register %rip, %rcx
+        notrack jmp *%rcx
 
         .cfi_restore_state
         .cfi_adjust_cfa_offset 8
