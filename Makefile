@@ -1,0 +1,108 @@
+# Each target does all of its own set-up: virtual environment, build tools from PyPI, build.
+# It needs gcc or clang, make, and a CPython 3.11-3.15 with headers; `make help` lists the targets.
+#
+#   make test PYTHON=python3.12        another interpreter: it gets an environment of its own
+#   make test TESTS=tests/semantics    a part of the tests; ARGS= are further pytest arguments
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),help)),)
+override PYTHON := $(shell scripts/find_python.sh $(PYTHON))
+ifeq ($(PYTHON),)
+$(error no suitable interpreter, see above)
+endif
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+
+VENV := .venv-$(VERSION)
+BUILD := build/cp$(VERSION)
+PY := $(VENV)/bin/python
+PIP := PATH="$(abspath $(VENV))/bin:$$PATH" PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -q
+
+# What the installed package is made of: any change rebuilds and installs it again.
+SOURCES := meson.build pyproject.toml scripts/check_python.py $(wildcard README.md LICENSE) \
+    $(shell find src -type f \( -name '*.[chS]' -o -name '*.py' -o -name '*.pyi' \
+    -o -name py.typed -o -name meson.build \))
+C_SOURCES = $(shell find src tests/runtime -name '*.[ch]' 2>/dev/null)
+
+.PHONY: help build demo test bench stress lint format types check-c wheel-check clean FORCE
+
+help:
+	@echo 'make build        the package, built and installed into .venv-X.Y'
+	@echo 'make demo         two example programs'
+	@echo 'make test         the Python test suite'
+	@echo 'make check-c      the C runtime alone: plain, sanitizers, valgrind, aarch64, model'
+	@echo 'make stress       tests/stress again and again (TIMES=1)'
+	@echo 'make lint types   ruff, clang-format; mypy --strict'
+	@echo 'make format       lets ruff and clang-format rewrite the files'
+	@echo 'make bench        the benchmarks'
+	@echo 'make wheel-check  the wheel in an empty environment runs the quick start of README.md'
+	@echo 'make clean        removes build/ and all environments'
+
+# The environment is made anew if it was made with another interpreter of the same version.
+$(VENV)/.python: FORCE
+	@echo '$(PYTHON)' | cmp -s - $@ || { \
+	    echo 'setting up $(VENV) with $(PYTHON)'; \
+	    rm -rf $(VENV) $(BUILD) && $(PYTHON) -m venv $(VENV) && echo '$(PYTHON)' > $@; }
+
+$(VENV)/.tools: $(VENV)/.python scripts/requirements/build.txt scripts/requirements/test.txt
+	@$(PIP) -r scripts/requirements/build.txt -r scripts/requirements/test.txt
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.tools scripts/requirements/lint.txt
+	@$(PIP) -r scripts/requirements/lint.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.tools scripts/requirements/bench.txt
+	@$(PIP) -r scripts/requirements/bench.txt
+	@touch $@
+
+# Not editable: meson-python's hook would run ninja at each import, in each process of the tests.
+# The build folder stays, so a rebuild compiles what has changed.
+$(VENV)/.installed: $(VENV)/.tools $(SOURCES)
+	@mkdir -p $(BUILD)
+	@$(PIP) --no-build-isolation --no-deps --force-reinstall \
+	    -Cbuild-dir=$(BUILD) -Csetup-args=-Ddebug=true .
+	@touch $@
+
+build: $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	@echo '== daisy.py: a chain of goroutines, each handing one number on to the next'
+	$(PY) examples/daisy.py
+	@echo '== digest.py: checksums of the standard library, by a pipeline of goroutines'
+	$(PY) examples/digest.py "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+
+test: $(VENV)/.installed
+	$(PY) -m pytest $(ARGS) $(TESTS)
+
+bench: $(VENV)/.installed $(VENV)/.bench
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) benchmarks/run.py $(ARGS)
+
+stress: $(VENV)/.installed
+	scripts/stress.sh $(PY) $(or $(TIMES),1)
+
+lint: $(VENV)/.lint
+	$(PY) scripts/check_sources.py
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_SOURCES)
+
+format: $(VENV)/.lint
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $(C_SOURCES)
+
+types: $(VENV)/.lint
+	$(VENV)/bin/mypy
+
+check-c:
+	$(PYTHON) scripts/check_c.py $(ARGS)
+
+wheel-check:
+	$(PYTHON) scripts/wheel_check.py
+
+clean:
+	rm -rf build .venv-*
