@@ -1,0 +1,1 @@
+"""What the package promises, concept by concept."""
