@@ -9,9 +9,10 @@
 SHELL := /bin/bash
 
 ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),help)),)
-override PYTHON := $(shell scripts/find_python.sh $(PYTHON))
-ifeq ($(PYTHON),)
-$(error no suitable interpreter, see above)
+# Its absolute path, or the reason why there is none.
+override PYTHON := $(shell scripts/find_python.sh $(PYTHON) 2>&1)
+ifeq ($(filter /%,$(firstword $(PYTHON))),)
+$(error $(PYTHON))
 endif
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 endif
@@ -31,7 +32,7 @@ C_SOURCES = $(shell find src tests/runtime -name '*.[ch]' 2>/dev/null)
 
 help:
 	@echo 'make build        the package, built and installed into .venv-X.Y'
-	@echo 'make demo         two example programs'
+	@echo 'make demo         two example programs, explained'
 	@echo 'make test         the Python test suite'
 	@echo 'make check-c      the C runtime alone: plain, sanitizers, valgrind, aarch64, model'
 	@echo 'make stress       tests/stress again and again (TIMES=1)'
@@ -64,16 +65,13 @@ $(VENV)/.bench: $(VENV)/.tools scripts/requirements/bench.txt
 $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	@mkdir -p $(BUILD)
 	@$(PIP) --no-build-isolation --no-deps --force-reinstall \
-	    -Cbuild-dir=$(BUILD) -Csetup-args=-Ddebug=true .
+	    --config-settings=build-dir=$(BUILD) --config-settings=setup-args=-Ddebug=true .
 	@touch $@
 
 build: $(VENV)/.installed
 
 demo: $(VENV)/.installed
-	@echo '== daisy.py: a chain of goroutines, each handing one number on to the next'
-	$(PY) examples/daisy.py
-	@echo '== digest.py: checksums of the standard library, by a pipeline of goroutines'
-	$(PY) examples/digest.py "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+	$(PY) examples/demo.py
 
 test: $(VENV)/.installed
 	$(PY) -m pytest $(ARGS) $(TESTS)
@@ -84,11 +82,14 @@ bench: $(VENV)/.installed $(VENV)/.bench
 stress: $(VENV)/.installed
 	scripts/stress.sh $(PY) $(or $(TIMES),1)
 
+# All of it, whatever fails.
 lint: $(VENV)/.lint
-	$(PY) scripts/check_sources.py
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/clang-format --dry-run -Werror $(C_SOURCES)
+	@status=0; \
+	$(PY) scripts/check_sources.py || status=1; \
+	$(VENV)/bin/ruff check . || status=1; \
+	$(VENV)/bin/ruff format --check . || status=1; \
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_SOURCES) || status=1; \
+	exit $$status
 
 format: $(VENV)/.lint
 	$(VENV)/bin/ruff check --fix .

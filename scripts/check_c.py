@@ -213,7 +213,9 @@ def check_script(name: str, script: Path, tools: list[str], timeout: float) -> I
 
 
 def check_all(only: str | None, names: list[str]) -> list[Outcome]:
-    wanted = [p for p in sorted(TESTS.glob("test_*.c")) if not names or any(n in p.stem for n in names)]
+    wanted = [
+        p for p in sorted(TESTS.glob("test_*.c")) if not names or any(n in p.stem for n in names)
+    ]
     shared = [p for p in sorted(TESTS.glob("*.c")) if not p.name.startswith("test_")]
     outcomes: list[Outcome] = []
     built: dict[str, dict[Path, str]] = {}

@@ -39,7 +39,8 @@ def missing():
     """What building needs and this machine lacks, or None."""
     from shutil import which
 
-    if not any(which(cc) for cc in (os.environ.get("CC", "cc").split()[0], "gcc", "clang")):
+    chosen = os.environ.get("CC", "").split()[:1]
+    if not any(which(cc) for cc in chosen or ["cc", "gcc", "clang"]):
         return "a C compiler is required: install gcc or clang"
     if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
         return "the headers of %s are required: install its -dev package" % sys.executable

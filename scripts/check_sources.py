@@ -1,4 +1,4 @@
-"""Check that each source file under src/ stands in the meson.build beside it, and nothing else does.
+"""Check that the meson.build files under src/ list the source files beside them, and no others.
 
 A Python file that is not listed is missing from the wheel, and only there.
 """
