@@ -108,8 +108,8 @@ context_switch:
 
 /* The outermost frame of every made context: calls the entry function found in x19.  An undefined
  * return address ends the walk of debuggers and of _Unwind_ForcedUnwind, and x29 is 0 for whoever
- * follows frame pointers.  The first switch "returns" here, and unwinders look a return address up
- * as the address minus one, hence the nop in front: it belongs to this function's CFI. */
+ * follows frame pointers.  The first switch "returns" to behind the nop: unwinders look a return
+ * address up as the address minus one, which must belong to this function too. */
         .globl  context_start
         .hidden context_start
         .type   context_start, %function
@@ -117,8 +117,8 @@ context_switch:
         .cfi_startproc
         .cfi_undefined x30
         .cfi_def_cfa_offset 16
-        nop
 context_start:
+        nop
         BTI_C
         blr     x19
         brk     #1
@@ -136,7 +136,7 @@ context_make:
         and     x0, x0, #-16
         /* 16 bytes above the frame stay zero: the start frame's CFA is within the stack. */
         sub     x0, x0, #(FRAME + 16)
-        adr     x10, context_start
+        adr     x10, context_start + 4
         mrs     x9, fpcr
         stp     xzr, x10, [x0]
         stp     x1, xzr, [x0, #16]

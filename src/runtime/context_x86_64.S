@@ -103,8 +103,8 @@ context_switch:
 
 /* The outermost frame of every made context: calls the entry function found in rbx.  An undefined
  * return address ends the walk of debuggers and of _Unwind_ForcedUnwind, and rbp is 0 for whoever
- * follows frame pointers.  The first switch "returns" here, and unwinders look a return address up
- * as the address minus one, hence the nop in front: it belongs to this function's CFI. */
+ * follows frame pointers.  The first switch "returns" to behind the nop: unwinders look a return
+ * address up as the address minus one, which must belong to this function too. */
         .globl  context_start
         .hidden context_start
         .type   context_start, @function
@@ -112,8 +112,8 @@ context_switch:
         .cfi_startproc
         .cfi_undefined %rip
         .cfi_def_cfa_offset 16
-        nop
 context_start:
+        nop
         endbr64
         callq   *%rbx
         ud2
@@ -142,7 +142,7 @@ context_make:
         movq    %rcx, 32(%rax)
         movq    %rsi, 40(%rax)
         movq    %rcx, 48(%rax)
-        leaq    context_start(%rip), %rdx
+        leaq    1+context_start(%rip), %rdx
         movq    %rdx, 56(%rax)
         movq    %rcx, 64(%rax)
         movq    %rcx, 72(%rax)
