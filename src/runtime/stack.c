@@ -124,7 +124,6 @@ static void setup(void) {
     page = (size_t)sysconf(_SC_PAGESIZE);
     guard_kind = choose_guard_kind();
     guard_mappings_max = max_map_count() / 2;
-    rt_lock_init(&pools_lock);
     for (size_t i = 0; i < CLASSES; i++) {
         pools[i].slot = ((4 + i % 4) << (i / 4)) * page;
         list_init(&pools[i].dirty);
@@ -385,6 +384,7 @@ size_t stack_scavenge(size_t keep) {
     size_t left = SCAVENGE_MAX, bytes = 0;
     if (stack_idle_dirty() == 0)
         return 0;
+    pthread_once(&once, setup); /* not to run it, but to see what it wrote */
     for (struct pool *p = pools; p < pools + CLASSES && left > 0; p++) {
         size_t n;
         while ((n = begin_release(p, keep, left < BATCH ? left : BATCH, batch)) > 0) {
