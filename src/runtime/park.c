@@ -1,0 +1,234 @@
+/* Parking and waking: who ends a wait, and who puts the goroutine on a run queue.
+ *
+ * The park word of a G holds, low to high: its state (2 bits), PARK_UNINTERRUPTIBLE, and in the upper
+ * half what it was woken with.
+ *
+ *     NONE ----begin----> LEAVING ---left---> PARKED
+ *      ^                     |                   |
+ *      |                   wake                wake        (compare and swap: one waker wins)
+ *      |                     v                   v
+ *      +----resumed------ CLAIMED <--------------+
+ *
+ * A waker that finds PARKED queues the goroutine. One that finds LEAVING does not: the goroutine's M
+ * still uses its thread state, and queues it itself as soon as it has left (leaving rule, proc.h).
+ *
+ * A wait may be in several places at once (channels of a select, a timer, somebody who interrupts):
+ * the compare and swap makes exactly one of them its end. What a waker hands over is written before
+ * it, into a place of its own (the sudog of the case), so that the loser's is simply not looked at. */
+#include "proc_internal.h"
+
+#include <stdlib.h>
+
+enum { NONE, LEAVING, PARKED, CLAIMED, STATE_MASK = 3 };
+
+static bool open_for_wakers(uint64_t word) {
+    return (word & STATE_MASK) == LEAVING || (word & STATE_MASK) == PARKED;
+}
+
+void sched_park_begin(struct g *g, const char *reason, uint32_t flags) {
+    atomic_store_explicit(&g->wait_reason, reason, memory_order_relaxed);
+    atomic_store_explicit(&g->wait_since, rt_now_coarse(), memory_order_relaxed);
+    atomic_store_explicit(&g->park, LEAVING | flags, memory_order_release);
+}
+
+/* True: claimed; *found is the word before. */
+static bool claim(struct g *g, uint32_t wake, uint32_t unless, uint64_t *found) {
+    uint64_t word = atomic_load_explicit(&g->park, memory_order_relaxed);
+    while (open_for_wakers(word) && !(word & unless))
+        if (atomic_compare_exchange_weak_explicit(&g->park, &word, CLAIMED | (uint64_t)wake << 32,
+                                                  memory_order_acq_rel, memory_order_relaxed)) {
+            *found = word;
+            return true;
+        }
+    return false;
+}
+
+static void count_without_p(int64_t n) {
+    rt_lock(&sched.lock);
+    sched.without_p += n;
+    rt_unlock(&sched.lock);
+}
+
+static void ready_wired(struct g *g) {
+    /* It runs without a P from here on; counted before it does, or all might seem asleep. */
+    count_without_p(1);
+    note_wakeup(&g->note);
+}
+
+static void ready(struct g *g) {
+    if (g->is_thread)
+        note_wakeup(&g->note);
+    else if (g_wired(g))
+        ready_wired(g);
+    else
+        sched_queue(g);
+}
+
+static bool wake(struct g *g, uint32_t with, uint32_t unless) {
+    uint64_t word;
+    if (!claim(g, with, unless, &word))
+        return false;
+    if ((word & STATE_MASK) == PARKED)
+        ready(g);
+    return true;
+}
+
+bool g_wake(struct g *g, uint32_t with) { return wake(g, with, 0); }
+
+bool g_interrupt(struct g *g) { return wake(g, WAKE_INTERRUPT, PARK_UNINTERRUPTIBLE); }
+
+bool park_claimed(struct g *g) {
+    return (atomic_load_explicit(&g->park, memory_order_acquire) & STATE_MASK) == CLAIMED;
+}
+
+bool park_left(struct g *g) {
+    uint64_t word = atomic_load_explicit(&g->park, memory_order_relaxed);
+    while ((word & STATE_MASK) == LEAVING)
+        if (atomic_compare_exchange_weak_explicit(&g->park, &word,
+                                                  (word & ~(uint64_t)STATE_MASK) | PARKED,
+                                                  memory_order_acq_rel, memory_order_acquire))
+            return false;
+    return true;
+}
+
+static uint32_t resumed(struct g *g) {
+    uint64_t word = atomic_load_explicit(&g->park, memory_order_acquire);
+    atomic_store_explicit(&g->park, NONE, memory_order_relaxed);
+    g_set_status(g, G_RUNNING);
+    return (uint32_t)(word >> 32);
+}
+
+/* ---- native waits: threads that are no M, and goroutines wired to theirs ---- */
+
+static void natives_add(struct g *g, int64_t deadline) {
+    rt_lock(&sched.lock);
+    g->native_deadline = deadline;
+    g->natives_prev = NULL;
+    g->natives_next = sched.natives;
+    if (sched.natives)
+        sched.natives->natives_prev = g;
+    sched.natives = g;
+    rt_unlock(&sched.lock);
+}
+
+static void natives_remove(struct g *g) {
+    rt_lock(&sched.lock);
+    if (g->natives_prev)
+        g->natives_prev->natives_next = g->natives_next;
+    else
+        sched.natives = g->natives_next;
+    if (g->natives_next)
+        g->natives_next->natives_prev = g->natives_prev;
+    rt_unlock(&sched.lock);
+}
+
+/* The sleeper ends its own wait; false: a waker was faster. */
+static bool claim_own(struct g *g, uint32_t with) {
+    uint64_t word;
+    return claim(g, with, 0, &word);
+}
+
+static void sleep_natively(struct g *g, int64_t deadline, int64_t recheck) {
+    for (;;) {
+        switch (note_sleep(&g->note, recheck < deadline ? recheck : deadline)) {
+        case NOTE_WOKEN:
+            return;
+        case NOTE_TIMEDOUT:
+            if (rt_now() >= deadline) {
+                if (claim_own(g, WAKE_TIMEOUT))
+                    return;
+                deadline = NOTE_FOREVER; /* a waker is about to set the note */
+                recheck = NOTE_FOREVER;
+                break;
+            } /* fall through */
+        case NOTE_POKED:
+            recheck = NOTE_FOREVER;
+            if (sched.host->poked(g, &recheck) && claim_own(g, WAKE_INTERRUPT))
+                return;
+            break;
+        case NOTE_SIGNAL:
+            if (sched.host->interrupted(g) && claim_own(g, WAKE_INTERRUPT))
+                return;
+            break;
+        }
+    }
+}
+
+static uint32_t park_thread(struct g *g, int64_t deadline) {
+    g_set_status(g, G_WAITING);
+    note_clear(&g->note);
+    natives_add(g, deadline);
+    int64_t recheck = sched.host->block(g);
+    if (!park_left(g))
+        sleep_natively(g, deadline, recheck);
+    sched.host->unblock(g);
+    natives_remove(g);
+    return resumed(g);
+}
+
+static void wake_timer_fired(struct timer *t, int64_t now) {
+    (void)now;
+    g_wake(t->arg, WAKE_TIMEOUT);
+}
+
+/* A wired goroutine keeps its M, which waits for it; its P goes to others. */
+static void park_wired(struct g *g) {
+    struct m *m = rt_m();
+    g_set_status(g, G_WAITING);
+    note_clear(&g->note);
+    if (m->own_p)
+        sched_hand_off(m);
+    else
+        count_without_p(-1);
+    sched.host->block(g);
+    if (park_left(g)) {
+        count_without_p(1);
+    } else {
+        sched_poke_watcher();
+        while (note_sleep(&g->note, NOTE_FOREVER) != NOTE_WOKEN)
+            ;
+    }
+    sched.host->unblock(g);
+}
+
+/* A goroutine inside a callback of foreign C code is wired for this wait only. */
+static void park_pinned(struct g *g) {
+    sched_wire(g);
+    park_wired(g);
+    sched_unwire(g);
+}
+
+static void park_goroutine(struct g *g) {
+    if (g_wired(g)) {
+        park_wired(g);
+    } else if (sched.host->pinned(g)) {
+        park_pinned(g);
+    } else if (!park_claimed(g)) {
+        g_set_status(g, G_WAITING);
+        sched_leave_m(rt_m(), g, LEAVE_PARK);
+    }
+}
+
+uint32_t sched_park(struct g *g, int64_t deadline) {
+    if (g->is_thread)
+        return park_thread(g, deadline);
+    struct timer t = {.fire = wake_timer_fired, .arg = g};
+    if (deadline != NOTE_FOREVER && !timer_start(&t, deadline))
+        g_wake(g, WAKE_TIMEOUT); /* no memory for a timer: at once rather than never */
+    park_goroutine(g);
+    if (deadline != NOTE_FOREVER)
+        timer_stop(&t);
+    return resumed(g);
+}
+
+uint32_t sched_sleep(int64_t deadline) {
+    struct g *g = sched_enter();
+    if (!g)
+        return WAKE_INTERRUPT;
+    sched_park_begin(g, "sleep", 0);
+    uint32_t woken = sched_park(g, deadline);
+    sched_leave();
+    return woken;
+}
+
+void natives_fork_child(void) { sched.natives = NULL; }

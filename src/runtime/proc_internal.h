@@ -1,0 +1,149 @@
+/* What proc.c, park.c, glist.c and sysmon.c share. */
+#ifndef GOROUTINES_PROC_INTERNAL_H
+#define GOROUTINES_PROC_INTERNAL_H
+
+#include "proc.h"
+#include "timer.h"
+
+#define MAX_PROCS 1024
+
+struct glist {
+    struct g *head, *tail;
+    int64_t len;
+};
+
+static inline void glist_push(struct glist *l, struct g *g) {
+    g->schedlink = NULL;
+    if (l->tail)
+        l->tail->schedlink = g;
+    else
+        l->head = g;
+    l->tail = g;
+    l->len++;
+}
+
+static inline struct g *glist_pop(struct glist *l) {
+    struct g *g = l->head;
+    if (g) {
+        l->head = g->schedlink;
+        if (!l->head)
+            l->tail = NULL;
+        l->len--;
+    }
+    return g;
+}
+
+struct sched {
+    struct rt_lock lock; /* guards what is not atomic here */
+    const struct host *host;
+    _Atomic bool ready;
+    _Atomic bool stopping;
+
+    struct p *allp[MAX_PROCS]; /* append-only; [0, nallp) */
+    _Atomic int nallp;
+    _Atomic int procs;   /* Ps in use: those with a smaller id. The others drain. */
+    struct p *idle_p;
+    _Atomic int nidle_p; /* of those in use */
+
+    struct m *idle_m;
+    struct m *all_m;
+    struct m *timer_m;  /* the idle M that sleeps until the next timer */
+    _Atomic int64_t timer_m_until;
+    _Atomic int64_t threads, idle_threads, max_threads;
+    _Atomic bool threads_ran_out, shortage_told;
+    _Atomic int nspinning;
+
+    struct glist queue; /* the global run queue */
+    _Atomic int64_t queue_len;
+
+    /* Goroutines that run without a P: blocked outside the host when it was taken, or preempted. */
+    int64_t without_p;
+    struct g *natives; /* threads that wait natively */
+
+    struct note *_Atomic watcher;
+    _Atomic bool watcher_armed;
+
+    _Atomic uint64_t last_id;
+    _Atomic uint64_t started, finished; /* by threads that have no P */
+    _Atomic uint64_t handoffs, preemptions;
+    _Atomic bool sysmon_deep;
+};
+
+extern struct sched sched;
+
+/* Asymmetric fences: where the kernel knows membarrier(2), the hot side (sched_light_fence) is free
+ * and the rare side (sched_heavy_fence) interrupts the other processors. */
+extern bool sched_membarrier;
+void sched_heavy_fence(void);
+static inline void sched_light_fence(void) {
+    if (sched_membarrier)
+        atomic_signal_fence(memory_order_seq_cst);
+#ifndef __SANITIZE_THREAD__ /* which knows no fences; there all that matters is seq_cst itself */
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+static inline void sched_full_fence(void) {
+#ifndef __SANITIZE_THREAD__
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+/* Single-writer counters: no read-modify-write. */
+static inline void counter_add(_Atomic uint64_t *c, uint64_t n) {
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline struct p *m_p(struct m *m) {
+    return atomic_load_explicit(&m->p, memory_order_acquire);
+}
+
+static inline struct g *m_curg(struct m *m) {
+    return atomic_load_explicit(&m->curg, memory_order_relaxed);
+}
+
+static inline void g_set_status(struct g *g, enum g_status s) {
+    atomic_store_explicit(&g->status, (uint8_t)s, memory_order_relaxed);
+}
+
+static inline enum g_status g_get_status(struct g *g) {
+    return atomic_load_explicit(&g->status, memory_order_relaxed);
+}
+
+static inline bool g_wired(struct g *g) {
+    return atomic_load_explicit(&g->wired, memory_order_relaxed) > 0;
+}
+
+/* proc.c */
+void sched_queue(struct g *g);              /* runnable: on the caller's P, next; else global */
+void sched_queue_global(struct g *g);
+void sched_leave_m(struct m *m, struct g *g, enum leave_how how);
+void sched_start_m(struct p *p, bool spinning); /* p is nobody's; gets an M, or goes idle */
+void sched_hand_off(struct m *m);           /* the calling M gives its P away; no lock held */
+struct p *sched_idle_p_get(void);           /* scheduler lock held */
+void sched_idle_p_put(struct p *p);         /* scheduler lock held */
+bool sched_work_waits(void);
+void sched_poke_watcher(void);
+bool sched_take_p(struct m *m, struct p *p); /* sysmon; the scheduler lock is taken inside */
+void sched_prepare_g(struct g *g);             /* a fresh G's first context */
+
+/* park.c */
+bool park_left(struct g *g); /* the M has left g: true if it was woken meanwhile and must be queued */
+bool park_claimed(struct g *g);
+void natives_fork_child(void);
+
+/* glist.c */
+struct g *glist_thread_g(void);
+void g_recycle(struct p *p, struct g *g);
+void glist_fork_prepare(void);
+void glist_fork_parent(void);
+void glist_fork_child(void);
+
+/* sysmon.c */
+void sysmon_init(void); /* also in a forked child */
+void sysmon_wake(void);
+extern _Atomic int64_t sysmon_until; /* its deep sleep ends then */
+
+#endif

@@ -1,0 +1,216 @@
+/* sysmon: the thread without a P that watches the others, after Go's (runtime/proc.go).
+ *
+ * It hands off the P of a goroutine that blocks outside the host while others wait, preempts one
+ * that has run for 10 ms while others wait, and runs the timers that nobody else has time for.
+ *
+ * How often it looks: every 20 us while it finds something to do, then less and less often, down to
+ * every 400 us, while goroutines run. When for a while nobody has waited behind a running goroutine,
+ * it sleeps until the next timer is due or until somebody queues a goroutine (sched_kick). */
+#include <errno.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proc_internal.h"
+
+#define US 1000
+#define LOOK_SHORT (20 * US)
+#define LOOK_LONG (400 * US)
+#define ROUNDS_SHORT 50       /* looks without a find before they become rarer */
+#define ROUNDS_QUIET 25       /* looks without anybody waiting before the deep sleep */
+#define TIME_SLICE (10000 * US)
+#define TIMER_SLACK (200 * US) /* an idle M comes first */
+#define SCAVENGE_AFTER (5000000000)
+#define SYSMON_STACK (128 << 10)
+
+_Atomic int64_t sysmon_until = TIMER_NEVER;
+
+static struct {
+    _Atomic bool running;
+    struct note note; /* ends the deep sleep */
+    int64_t delay;
+    int rounds, quiet_rounds;
+} sysmon;
+
+static void pause_for(int64_t ns) {
+    struct timespec ts = {.tv_nsec = ns};
+    nanosleep(&ts, NULL);
+}
+
+/* ---- hand-off and preemption ---- */
+
+/* Gives p, which was taken from its M, to another one. */
+static void pass_on(struct p *p, _Atomic uint64_t *counter) {
+    counter_add(counter, 1);
+    sched_start_m(p, false);
+}
+
+static bool outside(struct p *p) {
+    sched_look_lock();
+    struct m *m = atomic_load(&p->m);
+    bool is = m && !atomic_load_explicit(&m->in_runtime, memory_order_acquire) && m_curg(m) &&
+              sched.host->outside(m);
+    sched_look_unlock();
+    return is;
+}
+
+static bool take(struct p *p, _Atomic uint64_t *counter) {
+    struct m *m = atomic_load(&p->m);
+    if (!m || !sched_take_p(m, p))
+        return false;
+    pass_on(p, counter);
+    return true;
+}
+
+/* The first P whose goroutine is outside and that has work, or (own_work false) any such P. */
+static bool hand_off_one(bool own_work) {
+    int n = atomic_load(&sched.nallp);
+    for (int i = 0; i < n; i++) {
+        struct p *p = sched.allp[i];
+        if ((!own_work || runq_len(&p->runq)) && outside(p) && take(p, &sched.handoffs))
+            return true;
+    }
+    return false;
+}
+
+static bool start_idle_p(void) {
+    if (atomic_load(&sched.nspinning))
+        return false;
+    rt_lock(&sched.lock);
+    struct p *p = sched_idle_p_get();
+    if (p)
+        atomic_fetch_add(&sched.nspinning, 1);
+    rt_unlock(&sched.lock);
+    if (p)
+        sched_start_m(p, true);
+    return p != NULL;
+}
+
+/* Work waits, and whoever could run it would not have to wait for the interpreter. */
+static bool put_to_work(void) {
+    return hand_off_one(true) || start_idle_p() || hand_off_one(false);
+}
+
+/* What was seen once may be a goroutine just about to go on: so it is looked at twice. */
+static bool interpreter_is_free(void) {
+    if (sched.host->parallel)
+        return true;
+    if (!sched.host->interpreter_free())
+        return false;
+    pause_for(LOOK_SHORT);
+    return sched_work_waits() && sched.host->interpreter_free();
+}
+
+static bool ran_too_long(struct p *p, int64_t now) {
+    uint32_t tick = atomic_load_explicit(&p->tick, memory_order_relaxed);
+    if (!atomic_load(&p->m) || tick != p->seen_tick) {
+        p->seen_tick = tick;
+        p->seen_when = now;
+        return false;
+    }
+    return now - p->seen_when >= TIME_SLICE;
+}
+
+static bool preempt(int64_t now) {
+    bool did = false;
+    int n = atomic_load(&sched.nallp);
+    for (int i = 0; i < n; i++) {
+        struct p *p = sched.allp[i];
+        if (ran_too_long(p, now) && (runq_len(&p->runq) || atomic_load(&sched.queue_len)) &&
+            take(p, &sched.preemptions))
+            did = true;
+    }
+    return did;
+}
+
+/* ---- the loop ---- */
+
+static bool run_late_timers(int64_t now) {
+    return timers_next() + TIMER_SLACK <= now && timers_run(now) > 0;
+}
+
+static void look(void) {
+    int64_t now = rt_now();
+    bool did = run_late_timers(now);
+    bool waits = sched_work_waits();
+    did |= preempt(now); /* always: it also keeps the notes on who has run since when */
+    if (waits && interpreter_is_free())
+        did |= put_to_work();
+    sysmon.quiet_rounds = waits ? 0 : sysmon.quiet_rounds + 1;
+    sysmon.rounds = did ? 0 : sysmon.rounds + 1;
+    if (did)
+        sysmon.delay = LOOK_SHORT;
+    else if (sysmon.rounds > ROUNDS_SHORT && sysmon.delay < LOOK_LONG)
+        sysmon.delay *= 2;
+}
+
+static int64_t next_timer(void) {
+    int64_t next = timers_next();
+    return next > TIMER_NEVER - TIMER_SLACK ? TIMER_NEVER : next + TIMER_SLACK;
+}
+
+/* Nothing to watch: to be woken by sysmon_wake(), or by the time a timer is late. Stacks that nobody
+ * has used for a while are given back first. */
+static void deep_sleep(void) {
+    note_clear(&sysmon.note);
+    atomic_store(&sched.sysmon_deep, true);
+    sched_heavy_fence(); /* pairs with sched_kick() */
+    int64_t until = next_timer();
+    atomic_store(&sysmon_until, until);
+    until = next_timer(); /* armed before the store was seen */
+    if (!sched_work_waits() && !atomic_load(&sched.stopping)) {
+        int64_t scavenge = stack_idle_dirty() ? rt_now() + SCAVENGE_AFTER : NOTE_FOREVER;
+        enum note_result r = note_sleep(&sysmon.note, scavenge < until ? scavenge : until);
+        if (r == NOTE_TIMEDOUT && scavenge < until)
+            while (stack_scavenge(64) > 0 && atomic_load(&sched.sysmon_deep))
+                ;
+    }
+    atomic_store(&sched.sysmon_deep, false);
+    atomic_store(&sysmon_until, 0);
+    sysmon.quiet_rounds = sysmon.rounds = 0;
+    sysmon.delay = LOOK_SHORT;
+}
+
+static void *sysmon_main(void *arg) {
+    (void)arg;
+    prctl(PR_SET_TIMERSLACK, 1);
+    sysmon.delay = LOOK_SHORT;
+    while (!atomic_load(&sched.stopping)) {
+        look();
+        if (sysmon.quiet_rounds > ROUNDS_QUIET)
+            deep_sleep();
+        else
+            pause_for(sysmon.delay);
+    }
+    return NULL;
+}
+
+static void start(void) {
+    bool running = false;
+    if (!atomic_compare_exchange_strong(&sysmon.running, &running, true))
+        return;
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, SYSMON_STACK);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    if (pthread_create(&thread, &attr, sysmon_main, NULL) != 0)
+        atomic_store(&sysmon.running, false); /* tried again at the next wake */
+    pthread_attr_destroy(&attr);
+}
+
+/* Not running counts as a deep sleep without end: it is started when it is first needed. */
+void sysmon_init(void) {
+    atomic_store(&sysmon.running, false);
+    atomic_store(&sched.sysmon_deep, true);
+    atomic_store(&sysmon_until, TIMER_NEVER);
+}
+
+void sysmon_wake(void) {
+    if (!atomic_load(&sysmon.running)) {
+        start();
+        return;
+    }
+    if (atomic_exchange(&sched.sysmon_deep, false))
+        note_wakeup(&sysmon.note);
+}
