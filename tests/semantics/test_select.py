@@ -3,6 +3,7 @@
 import gc
 import itertools
 import math
+import sys
 import threading
 import time
 import warnings
@@ -23,7 +24,7 @@ from goroutines import (
     send,
     sleep,
 )
-from helpers import eventually, in_run
+from helpers import eventually, in_run, script
 
 from .support import (
     PLACES,
@@ -529,20 +530,15 @@ def test_the_choice_is_uniform_among_waiting_senders():
     parked(4, "chan send")
     counts = [0] * 4
     for _ in range(1200):
-        # Until all four wait again, so that all are ready at each choice.
-        while any(c is None for c in channels):
-            gosched()
         index, value, _ = select(*map(recv, channels))
         assert value == index
         counts[index] += 1
-        for _ in range(4):
+        for _ in range(4):  # lets the feeder that was served wait again
             gosched()
     assert min(counts) > 100, counts
 
 
 def test_different_processes_choose_differently():
-    from helpers import script
-
     source = """
         import goroutines as G
         c = G.Chan()
@@ -694,8 +690,6 @@ def test_a_dropped_case_of_none_does_not_warn():
 def test_the_warning_may_be_turned_into_an_error_without_harm():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        import sys
-
         before, seen = sys.unraisablehook, []
         sys.unraisablehook = lambda args: seen.append(args.exc_type)
         try:
