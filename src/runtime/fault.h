@@ -23,8 +23,8 @@
 
 /* Writes the number of a goroutine, in decimal, to buf (n bytes; no terminating 0 needed): the one
  * whose stack addr lies in or guards, or with NULL the one running on the calling thread.  Returns
- * the length, 0 when there is none.  Runs in a signal handler, maybe of a thread without goroutines:
- * no locks, no allocation. */
+ * the length, 0 when there is none.  Runs in a signal handler, maybe on a thread without goroutines:
+ * no locks, no allocation, no thread-local storage that is not there yet. */
 typedef int (*fault_namer)(const void *addr, char *buf, size_t n);
 
 /* May be called at any time; NULL: none. */

@@ -19,7 +19,7 @@
 #endif
 
 enum {
-    MAX_ARENAS = 16384, /* 16 TiB in arenas of full size; the table is untouched memory until used */
+    MAX_ARENAS = 16384, /* 16 TiB in arenas of full size; the table's memory is untouched */
     CLASSES = 100,      /* four per power of two, from 4 pages up */
     BATCH = 32,         /* stacks taken out of the pool at a time by stack_scavenge */
     SCAVENGE_MAX = 256, /* stacks released per call: about a millisecond */

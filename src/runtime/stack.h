@@ -10,10 +10,10 @@
  * goroutine's stack never faults; memory is given back by stack_scavenge.  One mapping holds many
  * slots, because a process may only have some 65,530 of them.
  *
- * Guards are one page, set when a slot is used for the first time and kept for ever.  Linux 6.13 and
- * later can mark a page in the page table alone (MADV_GUARD_INSTALL); before, a guard is a mapping of
- * its own, and splits the one around it in two.  Such guards stop at half of the process's mappings,
- * and stacks made after that are unguarded.
+ * Guards are one page, set when a slot is used for the first time (1 us) and kept for ever.  Linux
+ * 6.13 and later can mark a page in the page table alone (MADV_GUARD_INSTALL); before, a guard is a
+ * mapping of its own, and splits the one around it in two.  Such guards stop at half of the
+ * process's mappings, and stacks made after that are unguarded.
  */
 #ifndef GOROUTINES_RUNTIME_STACK_H
 #define GOROUTINES_RUNTIME_STACK_H
@@ -47,7 +47,7 @@ size_t stack_idle_dirty(void);
  * decides, where the kernel can. */
 const char *stack_guard_kind(void);
 
-/* Of the slot that addr lies in (its guard page counts as part of it), the usable range.  False when
+/* Of the slot that addr lies in (its guard page is part of it), the usable range.  False when
  * addr is not in an arena.  This and the next two take no lock and are async-signal-safe. */
 bool stack_find(const void *addr, struct stack *out);
 

@@ -199,8 +199,8 @@ static void overflow_reporter_after(void) {
 
 static void test_reporter_after(void) {
     check_killed(run(overflow_reporter_after));
-    const char *expected = "traceback\nfatal error: SIGSEGV in goroutine 7 (its C stack may be full: "
-                           "see goroutines.stack_size)\n";
+    const char *expected = "traceback\nfatal error: SIGSEGV in goroutine 7 "
+                           "(its C stack may be full: see goroutines.stack_size)\n";
     CHECK(strncmp(output, expected, strlen(expected)) == 0);
     CHECK(says_once("fatal error"));
     ok("reporter_after");
@@ -216,7 +216,7 @@ static void overflow_noting_handler(void) {
     overflow_named();
 }
 
-/* signal.signal(SIGSEGV, ...) only sets a flag: without care, the same access would fault for ever. */
+/* signal.signal(SIGSEGV, ...) only sets a flag: without care, the access would fault for ever. */
 static void test_handler_that_returns(void) {
     check_killed(run(overflow_noting_handler));
     CHECK(strcmp(output, NAMED "noted\n") == 0);
