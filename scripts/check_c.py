@@ -194,7 +194,7 @@ def check_variant(
             log.write_text(problem)
             yield report(title, log, "does not build", begun)
             continue
-        seconds = float((note(program, "timeout") or [TIMEOUT])[0])
+        seconds = float((note(program, "timeout") or [str(TIMEOUT)])[0])
         env = {"RT_SCALE": str(variant.scale), **SANITIZER_OPTIONS}
         command = [*variant.runner, str(BUILD / source / program.stem)]
         yield report(title, log, run(command, log, seconds, env), begun)

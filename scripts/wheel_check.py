@@ -25,7 +25,7 @@ def fresh_python(name: str) -> Path:
 
 def built_wheel() -> Path:
     """pip's way: an isolated build, with nothing installed but what pyproject.toml asks for."""
-    pip = [fresh_python("builder"), "-m", "pip", "wheel", "-q", "--no-deps"]
+    pip: list[str | Path] = [fresh_python("builder"), "-m", "pip", "wheel", "-q", "--no-deps"]
     subprocess.run([*pip, "-w", WORK, "."], check=True)
     (wheel,) = WORK.glob("goroutines-*.whl")
     return wheel
@@ -51,7 +51,7 @@ def main() -> int:
     python = fresh_python("empty")
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-index", wheel], check=True)
     # -I: neither the environment nor the current folder may help.
-    run = [python, "-I", program]
+    run: list[str | Path] = [python, "-I", program]
     done = subprocess.run(run, stdout=subprocess.PIPE, text=True, timeout=60, cwd=WORK)
 
     if done.returncode or done.stdout.strip() != expected.strip():
