@@ -227,7 +227,9 @@ class Name(enum.Enum):
     ONE = 1
 
 
-@pytest.mark.parametrize("elem", [int, int | str, (int, str), list[int], typing.Optional[int], Name])
+@pytest.mark.parametrize(
+    "elem", [int, int | str, (int, str), list[int], typing.Optional[int], Name]
+)
 def test_repr_with_every_kind_of_element_type(elem):
     assert "Chan" in repr(Chan(elem))
 

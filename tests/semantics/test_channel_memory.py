@@ -85,7 +85,7 @@ def test_a_cycle_through_a_select_case_is_collected():
     ref = weakref.ref(c)
     case = send(c, [c])
     select(case, default=True)
-    c.send(case)if len(c) == 0 else None
+    c.send(case) if len(c) == 0 else None
     del c, case
     gc.collect()
     assert ref() is None

@@ -66,7 +66,9 @@ def test_a_negative_timeout_or_nan(op, timeout, state):
     assert len(c) == (1 if state == "ready" else 0)
 
 
-@pytest.mark.parametrize("timeout", ["1", [], 1j, object()], ids=["str", "list", "complex", "object"])
+@pytest.mark.parametrize(
+    "timeout", ["1", [], 1j, object()], ids=["str", "list", "complex", "object"]
+)
 @pytest.mark.parametrize("op", OPERATIONS)
 @in_run
 def test_a_timeout_that_is_no_number(op, timeout):

@@ -36,7 +36,9 @@ def test_sends_from_every_place(place, capacity):
     assert at(place, body) == list(range(100))
 
 
-@pytest.mark.parametrize("value", [None, False, 0, "", (), [], Nothing, NotImplemented, ...], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, False, 0, "", (), [], Nothing, NotImplemented, ...], ids=repr
+)
 @pytest.mark.parametrize("capacity", [0, 1])
 @in_run
 def test_any_value_may_be_sent(capacity, value):

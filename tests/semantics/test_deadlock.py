@@ -654,9 +654,7 @@ def test_detection_not_turned_off(where, value):
 
 @pytest.mark.parametrize("where", ["run, recv", "main thread"])
 def test_a_handler_of_ones_own_turns_it_off(where):
-    done = script(
-        ALARM + "signal.signal(signal.SIGUSR1, lambda *args: None)\n" + FOREVER[where]
-    )
+    done = script(ALARM + "signal.signal(signal.SIGUSR1, lambda *args: None)\n" + FOREVER[where])
     assert done.returncode == -signal.SIGALRM, told(done)
 
 

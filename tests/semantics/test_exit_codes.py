@@ -150,7 +150,13 @@ def test_exit_as_fast_as_without_goroutines():
 )
 @pytest.mark.parametrize(
     "waits",
-    ["G.Chan().recv()", "G.select()", "G.sleep(600)", "spin()", "[G.gosched() for _ in iter(int, 1)]"],
+    [
+        "G.Chan().recv()",
+        "G.select()",
+        "G.sleep(600)",
+        "spin()",
+        "[G.gosched() for _ in iter(int, 1)]",
+    ],
 )
 def test_sys_exit_in_a_goroutine_ends_the_program(waits, argument, code, stderr):
     done = script(
@@ -170,7 +176,9 @@ def test_sys_exit_in_a_goroutine_ends_the_program(waits, argument, code, stderr)
         print("not reached")
         """
     )
-    assert (done.returncode, done.stdout, done.stderr) == (code, "finally of main\n", stderr), told(done)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "finally of main\n", stderr), told(
+        done
+    )
 
 
 def test_main_may_catch_the_system_exit_of_a_goroutine():

@@ -66,7 +66,10 @@ CALLABLES = {
     "static method": (Thing.of_none, "static"),
     "class": (Thing, "constructed"),
     "partial": (functools.partial(Thing, value="partial"), "partial"),
-    "unbound method of a built-in type": (lambda out: go(Chan.send, out, "descriptor"), "descriptor"),
+    "unbound method of a built-in type": (
+        lambda out: go(Chan.send, out, "descriptor"),
+        "descriptor",
+    ),
     "cached function": (functools.lru_cache(lambda out: out.send("cached")), "cached"),
 }
 

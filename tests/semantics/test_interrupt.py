@@ -267,7 +267,12 @@ def test_what_a_handler_raises_ends_the_wait(how, place):
 @pytest.mark.parametrize("place", ["main()", "G.run(main)"], ids=["main thread", "run"])
 @pytest.mark.parametrize(
     "wait",
-    ["c.recv()", "c.recv(timeout=30)", "next(iter(c))", "G.select(G.recv(G.Chan()), G.recv(c)).value"],
+    [
+        "c.recv()",
+        "c.recv(timeout=30)",
+        "next(iter(c))",
+        "G.select(G.recv(G.Chan()), G.recv(c)).value",
+    ],
 )
 def test_a_handler_that_returns_leaves_the_wait_as_it_was(wait, place):
     prints(

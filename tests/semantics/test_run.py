@@ -28,7 +28,9 @@ from .support import full, hooked, on_procs, parked, procs, spawn
 # ------------------------------------------------------------------ result and exception
 
 
-@pytest.mark.parametrize("value", [None, 0, "text", [1], Exception("returned, not raised")], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, 0, "text", [1], Exception("returned, not raised")], ids=repr
+)
 def test_the_result_of_main_is_returned(value):
     assert run(lambda: value) is value
 
@@ -52,7 +54,8 @@ def test_an_async_main_is_refused():
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("v"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1)]
+    "error",
+    [ValueError("v"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1)],
 )
 def test_the_very_exception_of_main_is_raised(error):
     def the_main():
@@ -486,7 +489,9 @@ def test_nobody_gets_it_again_while_one_computes():
 
 
 @pytest.mark.parametrize("n", [1, 4, 50])
-@pytest.mark.parametrize("how", ["recv", "send", "iteration", "select", "select, none", "send, full"])
+@pytest.mark.parametrize(
+    "how", ["recv", "send", "iteration", "select", "select, none", "send, full"]
+)
 def test_all_asleep_for_good_get_it_again(how, n):
     log = []
 
@@ -542,7 +547,9 @@ def test_a_second_delivery_waits_for_the_last_timer():
     assert len(log) == 2 and log[1] - log[0] >= 0.19
 
 
-@pytest.mark.parametrize("error", [SystemExit(9), ValueError("cleanup"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [SystemExit(9), ValueError("cleanup"), KeyboardInterrupt()], ids=repr
+)
 def test_what_cleanup_raises(error):
     def main():
         begun = Chan()

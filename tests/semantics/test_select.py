@@ -114,7 +114,9 @@ def test_what_is_no_channel(thing):
         select(send(thing, 1), default=True)
 
 
-@pytest.mark.parametrize("case", [Chan(), None, (Chan(), 1), "case"], ids=["chan", "None", "tuple", "str"])
+@pytest.mark.parametrize(
+    "case", [Chan(), None, (Chan(), 1), "case"], ids=["chan", "None", "tuple", "str"]
+)
 def test_what_is_no_case(case):
     with pytest.raises(TypeError):
         select(case, default=True)
@@ -241,13 +243,16 @@ def test_a_waiting_select_is_woken_by(event, position, place):
                 assert not offer(c, 1), "a case that lost is still in line"
         return tuple(outcome.unwrap())
 
-    assert at(place, body) == {
-        "send": (position, 55, True),
-        "buffered send": (position, 55, True),
-        "recv": (position, None, True),
-        "close": (position, None, False),
-        "close under a send": ChannelClosed,
-    }[event]
+    assert (
+        at(place, body)
+        == {
+            "send": (position, 55, True),
+            "buffered send": (position, 55, True),
+            "recv": (position, None, True),
+            "close": (position, None, False),
+            "close under a send": ChannelClosed,
+        }[event]
+    )
 
 
 WAITS_FOR_EVER = {
