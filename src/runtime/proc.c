@@ -281,8 +281,9 @@ static void finish_leaving(struct m *m) {
     m->leaving = NULL;
     switch (m->leave_how) {
     case LEAVE_PARK:
-        if (park_left(g))
-            sched_queue(g);
+        if (!park_left(g))
+            return;
+        sched_queue(g);
         break;
     case LEAVE_YIELD:
         g_set_status(g, G_RUNNABLE);
@@ -293,8 +294,10 @@ static void finish_leaving(struct m *m) {
         break;
     case LEAVE_DEAD:
         ended(m->own_p, g);
-        break;
+        return;
     }
+    /* Who woke g has kicked before it was queued: sysmon may be in its deep sleep again. */
+    sched_kick();
 }
 
 /* So that m->leaving can be had by others though no goroutine follows it. */
@@ -992,12 +995,22 @@ bool sched_asleep(void) {
     return asleep;
 }
 
-struct note *sched_set_watcher(struct note *n) {
+bool sched_watch(struct note *n, bool take_over) {
     rt_lock(&sched.lock);
-    struct note *before = sched.watcher;
-    sched.watcher = n;
+    bool mine = take_over || !atomic_load(&sched.watcher);
+    if (mine) {
+        atomic_store(&sched.watcher, n);
+        atomic_store(&sched.watcher_armed, false);
+    }
     rt_unlock(&sched.lock);
-    return before;
+    return mine;
+}
+
+void sched_unwatch(struct note *n) {
+    rt_lock(&sched.lock);
+    if (atomic_load(&sched.watcher) == n)
+        atomic_store(&sched.watcher, NULL);
+    rt_unlock(&sched.lock);
 }
 
 void sched_watcher_armed(bool armed) { atomic_store(&sched.watcher_armed, armed); }

@@ -102,7 +102,8 @@ struct g {
     struct note note;           /* native waits */
     struct g *natives_prev, *natives_next; /* guarded by the scheduler lock */
     int64_t native_deadline;
-    void *user; /* the host's, for threads */
+    void *saved; /* the host's, of threads: thread state, exception */
+    void *stash;
 };
 
 /* ---- P ---- */
@@ -229,8 +230,9 @@ void sched_each_native(void (*fn)(struct g *g, void *arg), void *arg);
 /* No goroutine runs or can run: all Ps idle, nothing queued, nobody without a P, no useful timer,
  * no native waiter with a deadline or already woken. A snapshot: whoever asks excludes other threads. */
 bool sched_asleep(void);
-/* The note to poke when the last P goes idle (NULL: none). Returns the previous one. */
-struct note *sched_set_watcher(struct note *n);
+/* n is poked when the last P goes idle. False: somebody watches already (and take_over is false). */
+bool sched_watch(struct note *n, bool take_over);
+void sched_unwatch(struct note *n);
 /* While armed, the watcher looks by itself and is not poked. */
 void sched_watcher_armed(bool armed);
 
