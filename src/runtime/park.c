@@ -171,23 +171,23 @@ static void wake_timer_fired(struct timer *t, int64_t now) {
     g_wake(t->arg, WAKE_TIMEOUT);
 }
 
-/* A wired goroutine keeps its M, which waits for it; its P goes to others. */
+/* A wired goroutine keeps its M, which waits for it; its P goes to others. It is PARKED before it gives
+ * anything up: a waker that finds it LEAVING counts nothing, and all might seem asleep. Nobody else
+ * takes up its thread state, so it need not be left first. */
 static void park_wired(struct g *g) {
     struct m *m = rt_m();
     g_set_status(g, G_WAITING);
     note_clear(&g->note);
+    if (park_left(g))
+        return;
     if (m->own_p)
         sched_hand_off(m);
     else
         count_without_p(-1);
     sched.host->block(g);
-    if (park_left(g)) {
-        count_without_p(1);
-    } else {
-        sched_poke_watcher();
-        while (note_sleep(&g->note, NOTE_FOREVER) != NOTE_WOKEN)
-            ;
-    }
+    sched_poke_watcher();
+    while (note_sleep(&g->note, NOTE_FOREVER) != NOTE_WOKEN)
+        ;
     sched.host->unblock(g);
 }
 
