@@ -67,13 +67,15 @@ static struct p *p_new(int id) {
         return NULL;
     memset(p, 0, sizeof *p);
     p->id = id;
+    p->retired = true;
     runq_init(&p->runq);
     return p;
 }
 
 void sched_idle_p_put(struct p *p) {
     atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
-    if (!p_in_use(p))
+    p->retired = !p_in_use(p);
+    if (p->retired)
         return; /* what it still has queued, others find by stealing */
     p->idle = true;
     p->link = sched.idle_p;
@@ -887,11 +889,13 @@ static void set_procs(int n) {
     int before = atomic_load(&sched.procs);
     atomic_store(&sched.nallp, had);
     for (int i = n; i < before; i++)
-        if (sched.allp[i]->idle)
+        if (sched.allp[i]->idle) {
             idle_p_unlink(sched.allp[i]);
+            sched.allp[i]->retired = true;
+        }
     atomic_store(&sched.procs, n);
     for (int i = before; i < n; i++)
-        if (!atomic_load(&sched.allp[i]->m) && !sched.allp[i]->idle)
+        if (sched.allp[i]->retired)
             sched_idle_p_put(sched.allp[i]);
 }
 
@@ -1065,6 +1069,7 @@ static void ps_fork_child(void) {
         p->gfree = NULL;
         p->ngfree = 0;
         p->idle = false;
+        p->retired = i >= procs;
         atomic_store(&p->finished, atomic_load(&p->started));
         atomic_store(&p->m, NULL);
     }

@@ -111,6 +111,9 @@ struct g {
 struct p {
     int32_t id;
     bool idle; /* guarded by the scheduler lock */
+    /* Given up while gomaxprocs was smaller. A P that is neither this, idle, nor some M's is in the
+     * hands of somebody about to start an M for it. Guarded by the scheduler lock. */
+    bool retired;
     struct p *link;
     _Atomic(struct m *) m; /* who runs it; NULL: nobody */
     _Atomic uint32_t tick; /* one more each time a goroutine is taken up */
