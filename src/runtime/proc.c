@@ -537,6 +537,11 @@ fail:
     return false;
 }
 
+static void end_deep_sleep(void) {
+    if (atomic_load_explicit(&sched.sysmon_deep, memory_order_relaxed))
+        sysmon_wake();
+}
+
 void sched_start_m(struct p *p, bool spinning) {
     rt_lock(&sched.lock);
     struct m *m = sched.idle_m;
@@ -560,6 +565,7 @@ void sched_start_m(struct p *p, bool spinning) {
     rt_unlock(&sched.lock);
     if (spinning)
         atomic_fetch_sub(&sched.nspinning, 1);
+    end_deep_sleep();
 }
 
 void sched_hand_off(struct m *m) {
@@ -581,6 +587,8 @@ static void start_spinning_m(void) {
     rt_unlock(&sched.lock);
     if (p)
         sched_start_m(p, true);
+    else
+        end_deep_sleep(); /* who has taken the last idle P may never look at a queue */
 }
 
 void sched_kick(void) {
@@ -595,8 +603,8 @@ void sched_kick(void) {
     if (idle && !atomic_load(&sched.nspinning) &&
         (sched.host->parallel || (!p && idle == atomic_load(&sched.procs))))
         start_spinning_m();
-    else if (atomic_load_explicit(&sched.sysmon_deep, memory_order_relaxed))
-        sysmon_wake();
+    else
+        end_deep_sleep();
 }
 
 static void stop_spinning(struct m *m, bool found) {
