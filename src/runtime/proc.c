@@ -650,7 +650,10 @@ static bool idle_m_resume(struct m *m) {
 
 /* Work may have been queued after the last look at the queues and before the P was put idle. */
 static bool resume_for_missed_work(struct m *m) {
-    if (!sched.host->parallel || !sched_work_waits())
+    if (!sched.host->parallel)
+        return false;
+    sched_full_fence(); /* pairs with sched_kick() */
+    if (!sched_work_waits())
         return false;
     rt_lock(&sched.lock);
     bool resumed = idle_m_resume(m);

@@ -16,7 +16,8 @@ static struct {
 
 int64_t timer_after(int64_t now, int64_t d) { return d > INT64_MAX - now ? TIMER_NEVER : now + d; }
 
-int64_t timers_next(void) { return atomic_load_explicit(&timers.next, memory_order_relaxed); }
+/* In the total order with the stores to sysmon_until and timer_m_until: see sched_timer_armed(). */
+int64_t timers_next(void) { return atomic_load_explicit(&timers.next, memory_order_seq_cst); }
 
 static void publish_next(void) {
     int64_t next = timers.len ? timers.heap[0]->when : TIMER_NEVER;
