@@ -1002,11 +1002,12 @@ static bool ps_asleep(void) {
 }
 
 bool sched_asleep(void) {
-    if (timers_useful())
-        return false;
+    timers_hold(); /* or one might be armed, or fire, between the two looks */
     rt_lock(&sched.lock);
     bool asleep = !sched.queue.len && !sched.without_p && ps_asleep() && natives_asleep();
     rt_unlock(&sched.lock);
+    asleep = asleep && !timers_useful();
+    timers_release();
     return asleep;
 }
 
@@ -1057,7 +1058,7 @@ void sched_look_lock(void) { rt_lock(&sched.lock); }
 void sched_look_unlock(void) { rt_unlock(&sched.lock); }
 
 void sched_fork_prepare(void) {
-    timers_fork_prepare();
+    timers_hold();
     rt_lock(&sched.lock);
     glist_fork_prepare();
     stack_fork_prepare();
@@ -1067,7 +1068,7 @@ void sched_fork_parent(void) {
     stack_fork_parent();
     glist_fork_parent();
     rt_unlock(&sched.lock);
-    timers_fork_parent();
+    timers_release();
 }
 
 static void ps_fork_child(void) {

@@ -151,18 +151,16 @@ int timers_run(int64_t now) {
     return fired;
 }
 
+void timers_hold(void) { rt_lock(&timers.lock); }
+
+void timers_release(void) { rt_unlock(&timers.lock); }
+
 bool timers_useful(void) {
     bool found = false;
-    rt_lock(&timers.lock);
     for (int32_t i = 0; i < timers.len && !found; i++)
         found = !timers.heap[i]->useful || timers.heap[i]->useful(timers.heap[i]);
-    rt_unlock(&timers.lock);
     return found;
 }
-
-void timers_fork_prepare(void) { rt_lock(&timers.lock); }
-
-void timers_fork_parent(void) { rt_unlock(&timers.lock); }
 
 void timers_fork_child(void) {
     /* What the timers belonged to is gone. Those whose owner still exists must look unarmed. */

@@ -36,14 +36,15 @@ int timer_reset(struct timer *t, int64_t when, int64_t period);
 int64_t timers_next(void);
 /* Fires what is due at `now`; returns how many. */
 int timers_run(int64_t now);
-/* Whether a timer that can wake a goroutine is armed. */
+/* While held, no timer fires, is armed or stopped. */
+void timers_hold(void);
+void timers_release(void);
+/* Whether a timer that can wake a goroutine is armed. While held. */
 bool timers_useful(void);
 
 /* now + d without overflow. */
 int64_t timer_after(int64_t now, int64_t d);
 
-void timers_fork_prepare(void);
-void timers_fork_parent(void);
 void timers_fork_child(void); /* forgets all timers */
 
 #endif
