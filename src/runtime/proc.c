@@ -763,9 +763,14 @@ static struct g *same_again(struct m *m, enum leave_how how) {
     return g;
 }
 
+/* Those who wait behind a pair that wakes each other. The two queues take turns, as neither need ever
+ * be empty. */
 static struct g *fair_pick(struct p *p) {
-    struct g *g = global_get_one();
-    return g ? g : runq_get_ring(&p->runq);
+    uint32_t turn = atomic_load_explicit(&p->tick, memory_order_relaxed) / FAIRNESS_TICKS;
+    struct g *g = turn % 2 ? runq_get_ring(&p->runq) : global_get_one();
+    if (g)
+        return g;
+    return turn % 2 ? global_get_one() : runq_get_ring(&p->runq);
 }
 
 static struct g *find_on(struct m *m, struct p *p) {
