@@ -160,7 +160,11 @@ void g_recycle(struct p *p, struct g *g) {
 
 /* ---- threads ---- */
 
-static void thread_g_free(void *g) { free(g); }
+/* Other threads' destructors may run later and use channels: they get a new one. */
+static void thread_g_free(void *g) {
+    this_thread_g = NULL;
+    free(g);
+}
 
 static void thread_key_make(void) { pthread_key_create(&gs.thread_key, thread_g_free); }
 
