@@ -28,6 +28,8 @@ static void futex_wake(_Atomic uint32_t *word) {
 
 /* FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time: no drift when a wait is resumed. */
 static int futex_wait_until(_Atomic uint32_t *word, uint32_t expected, int64_t deadline) {
+    if (deadline < 0)
+        deadline = 0; /* long past: the kernel refuses negative times */
     struct timespec ts = {.tv_sec = deadline / NS_PER_S, .tv_nsec = deadline % NS_PER_S};
     long r = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected,
                      deadline == NOTE_FOREVER ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
