@@ -482,7 +482,7 @@ def chi_square(counts):
 
 
 def generous(k):
-    """A chi-square of k - 1 degrees of freedom is above this about once in 10^9 (Wilson-Hilferty)."""
+    """Chi-square of k - 1 degrees of freedom is above this once in 10^9 (Wilson-Hilferty)."""
     d = k - 1
     return d * (1 - 2 / (9 * d) + 6.0 * math.sqrt(2 / (9 * d))) ** 3
 
