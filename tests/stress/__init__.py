@@ -1,0 +1,1 @@
+"""Long and random runs that look for races, losses and leaks."""
