@@ -27,11 +27,23 @@ def amount(n: int, least: int = 1) -> int:
     return max(least, int(n * STRESS))
 
 
-def dice() -> random.Random:
+class Dice(random.Random):
+    """A random generator that gives each goroutine one of its own."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.first = seed
+
+    def child(self, i: int) -> Dice:
+        """The generator of goroutine i: it does not depend on the order in which they run."""
+        return Dice(self.first * 1_000_003 + i)
+
+
+def dice() -> Dice:
     """A random generator whose seed is shown when the test fails."""
     seed = int(SEED) if SEED else random.SystemRandom().randrange(2**32)
     print(f"GOROUTINES_STRESS_SEED={seed}")
-    return random.Random(seed)
+    return Dice(seed)
 
 
 def execute(procs: int, main: Callable[[], typing.Any]) -> typing.Any:

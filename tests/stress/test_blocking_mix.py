@@ -147,7 +147,7 @@ def test_everything_at_once(procs):
         work, out = Chan(int, 2), Chan(int)
 
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
             locked = i % 7 == 0
             if locked:
                 lock_os_thread()

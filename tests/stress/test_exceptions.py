@@ -56,7 +56,7 @@ def test_raised_and_caught_between_parks(procs):
 
     def main():
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
             caught = 0
             for k in range(amount(40)):
                 try:

@@ -42,11 +42,11 @@ def park(rng):
 
 @on_all_procs
 def test_everything_that_is_a_goroutines_own(procs):
-    seed = dice().random()
+    rng = dice()
 
     def main():
         def body(i):
-            rng = type(dice_type)(seed + i)
+            mine = rng.child(i)
             seen = set()
             local.value = var_value = ("mine", i)
             token = var.set(var_value)
@@ -55,7 +55,7 @@ def test_everything_that_is_a_goroutines_own(procs):
                 raise KeyError(i)
             except KeyError as error:
                 for _ in range(amount(12)):
-                    park(rng)
+                    park(mine)
                     seen.add(threading.get_native_id())
                     assert local.value == ("mine", i)
                     assert var.get() == ("mine", i)
@@ -68,7 +68,6 @@ def test_everything_that_is_a_goroutines_own(procs):
 
         return crowd(40, body)
 
-    dice_type = dice()
     assert len(execute(procs, main)) == 40
 
 
@@ -78,7 +77,7 @@ def test_generators_are_handed_round(procs):
 
     def main():
         def numbers(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
             for k in range(amount(15)):
                 try:
                     park(mine)
@@ -109,7 +108,7 @@ def test_exceptions_in_flight(procs):
 
     def main():
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
 
             def fail(depth):
                 if depth == 0:
@@ -157,7 +156,7 @@ def test_deep_stacks(procs):
             return value
 
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
             depth = mine.randint(1, 400)
             return all(down(depth, mine) == depth for _ in range(amount(3)))
 
@@ -172,7 +171,7 @@ def test_locked_ones_among_them(procs):
 
     def main():
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
             for _ in range(amount(4)):
                 lock_os_thread()
                 tid = threading.get_native_id()
@@ -213,7 +212,7 @@ def test_callbacks_of_c_code(procs):
 
     def main():
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
 
             def key(v):
                 park(mine)

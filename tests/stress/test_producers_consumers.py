@@ -49,9 +49,9 @@ def test_the_multiset_is_the_same(procs):
             out.send(got)
 
         for i in range(shape["producers"]):
-            go(producer, i, dice_of(rng))
-        for _ in range(shape["consumers"]):
-            go(consumer, dice_of(rng))
+            go(producer, i, rng.child(i))
+        for i in range(shape["consumers"]):
+            go(consumer, rng.child(-1 - i))
         for _ in range(shape["producers"]):
             left.recv()
         c.close()
@@ -67,10 +67,6 @@ def test_the_multiset_is_the_same(procs):
         for producer, k in part:
             assert k > last.get(producer, -1)
             last[producer] = k
-
-
-def dice_of(rng):
-    return type(rng)(rng.random())
 
 
 @on_all_procs
@@ -94,8 +90,8 @@ def test_a_random_pipeline(procs):
             return out
 
         first = c = Chan(int)
-        for capacity in capacities:
-            c = stage(c, capacity, dice_of(rng))
+        for i, capacity in enumerate(capacities):
+            c = stage(c, capacity, rng.child(i))
 
         def feeder():
             for i in range(n):

@@ -20,7 +20,7 @@ def test_sent_is_received(procs, capacity):
         c = Chan(tuple, capacity)
 
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
             done = []
             for k in range(n):
                 timeout = mine.choice(SHORT)
@@ -92,7 +92,7 @@ def test_timers_are_stopped_and_reset_by_many(procs):
 
     def main():
         def body(i):
-            mine = type(rng)(i)
+            mine = rng.child(i)
             t = Timer(0.0005)
             fired = 0
             for _ in range(amount(40)):
