@@ -174,7 +174,7 @@ struct g *glist_thread_g(void) {
     if (g)
         return g;
     pthread_once(&gs.thread_key_once, thread_key_make);
-    g = aligned_alloc(64, sizeof *g);
+    g = aligned_alloc(64, (sizeof *g + 63) & ~(size_t)63);
     if (!g)
         return NULL;
     memset(g, 0, sizeof *g);
