@@ -75,6 +75,11 @@ static bool wake(struct g *g, uint32_t with, uint32_t unless) {
 
 bool g_wake(struct g *g, uint32_t with) { return wake(g, with, 0); }
 
+bool g_asleep(struct g *g) {
+    return g_get_status(g) == G_WAITING &&
+           (atomic_load_explicit(&g->park, memory_order_acquire) & STATE_MASK) == PARKED;
+}
+
 bool g_interrupt(struct g *g) { return wake(g, WAKE_INTERRUPT, PARK_UNINTERRUPTIBLE); }
 
 bool park_claimed(struct g *g) {
@@ -95,6 +100,8 @@ static uint32_t resumed(struct g *g) {
     uint64_t word = atomic_load_explicit(&g->park, memory_order_acquire);
     atomic_store_explicit(&g->park, NONE, memory_order_relaxed);
     g_set_status(g, G_RUNNING);
+    atomic_store_explicit(&g->waits, atomic_load_explicit(&g->waits, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     return (uint32_t)(word >> 32);
 }
 

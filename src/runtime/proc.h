@@ -94,6 +94,7 @@ struct g {
     _Atomic uint64_t id;
     _Atomic uint8_t status; /* enum g_status; for looking only */
     bool is_thread;         /* stands for a thread that is no M: waits natively */
+    _Atomic uint32_t waits; /* how many are over */
     _Atomic bool started;   /* has run, or is running */
     _Atomic uint32_t wired; /* > 0: must stay on its M; changed by itself only */
     bool wired_for_life;
@@ -194,6 +195,8 @@ uint32_t sched_park(struct g *g, int64_t deadline);
 
 /* Ends g's wait with `wake`, if nobody else has. After true, g may be gone at once. */
 bool g_wake(struct g *g, uint32_t wake);
+/* Parked, and nobody has woken it. */
+bool g_asleep(struct g *g);
 /* The same with WAKE_INTERRUPT, except for uninterruptible waits. */
 bool g_interrupt(struct g *g);
 /* After g_wake()s, once no lock is held: gets a processor for them if one is of use. */
@@ -222,6 +225,8 @@ void sched_stats(struct sched_stats *out);
 /* Lengths: the global queue, then each P's. Returns the number of Ps; writes up to n + 1. */
 int sched_runnable(int64_t *lengths, int n);
 int64_t sched_num_goroutine(void);
+/* Whether a goroutine is on any run queue. */
+bool sched_work_waits(void);
 
 /* Calls fn for each G that was ever made (dead ones too); stops when fn returns false. */
 void sched_each_g(bool (*fn)(struct g *g, void *arg), void *arg);

@@ -124,7 +124,6 @@ void sched_start_m(struct p *p, bool spinning); /* p is nobody's; gets an M, or 
 void sched_hand_off(struct m *m);           /* the calling M gives its P away; no lock held */
 struct p *sched_idle_p_get(void);           /* scheduler lock held */
 void sched_idle_p_put(struct p *p);         /* scheduler lock held */
-bool sched_work_waits(void);
 void sched_poke_watcher(void);
 bool sched_take_p(struct m *m, struct p *p); /* sysmon; the scheduler lock is taken inside */
 void sched_prepare_g(struct g *g);             /* a fresh G's first context */

@@ -1,0 +1,163 @@
+/* The binding: CPython on one side, the runtime on the other.
+ *
+ * It owns every PyObject*. What is guarded "by the GIL" here is touched only by attached threads; the
+ * runtime never relies on that. Between sched_enter() and sched_leave() no Python code may run. */
+#ifndef GOROUTINES_BINDING_H
+#define GOROUTINES_BINDING_H
+
+#include "compat.h"
+
+#include "chan.h"
+#include "note.h"
+#include "proc.h"
+#include "timer.h"
+
+/* ---- a goroutine, as Python sees it: at the high end of its stack (g->host) ---- */
+
+struct goroutine {
+    /* Set to NULL under sched_look_lock() before the state is deleted: sysmon reads it. */
+    PyThreadState *ts;
+    int gilstate_base; /* gilstate_counter when nothing foreign is on the stack */
+    /* What to call: args holds the positional and then the keyword arguments. */
+    PyObject *fn, *args, *kwnames;
+    /* Where `go` was called. */
+    PyObject *created_code;
+    int created_lasti;
+    PyObject *decimal_context; /* to be set when it starts, or NULL */
+    /* An exception (instance) for its next blocking point, or earlier: see interrupt.c. */
+    PyObject *pending;
+    bool async_sent;  /* pending has also been announced to the eval loop */
+    bool exit_sent;   /* got its GoroutineExit from the end of run() */
+    bool exit_before_start;
+    bool left_behind; /* blocked in C when run() ended */
+    bool is_main;
+    bool forked;      /* went on as the only thread of a forked child */
+    int looks;        /* how often it was seen outside in a row, with the interpreter free ... */
+    uint32_t looks_waits; /* ... during the run after that many waits (run.c) */
+    PyThreadState *blocked; /* native waits */
+    struct inline_chunk chunk;
+};
+
+static inline struct goroutine *goroutine_of(struct g *g) { return g->host; }
+
+/* The calling goroutine, or NULL on another thread. */
+static inline struct goroutine *current_goroutine(void) {
+    struct g *g = sched_current();
+    return g ? goroutine_of(g) : NULL;
+}
+
+/* goroutine.c */
+PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* A prepared goroutine that has not been queued; NULL with an exception. */
+struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* Takes back one that was never queued. */
+void goroutine_discard(struct g *g);
+/* "file:line in function", a new reference. */
+PyObject *goroutine_created_at(struct goroutine *gr);
+void goroutine_run(struct g *g); /* host.run */
+extern int64_t goroutines_left_behind; /* still alive; GIL */
+
+/* host.c */
+extern const struct host python_host;
+int host_init(void);
+/* Ms whose thread state exists. */
+int64_t host_m_states(void);
+unsigned long main_thread_ident(void);
+void host_fork_child(void);
+bool host_interpreter_free(void);
+
+/* interrupt.c: exceptions for other goroutines */
+int interrupt_init(void);
+/* Gives g (alive) an exception: at its blocking point, or at its next bytecode. Steals exc. */
+void interrupt_deliver(struct g *g, PyObject *exc);
+/* The same, but what computes or is blocked in C gets it at its next blocking point only. */
+void interrupt_deliver_parked(struct g *g, PyObject *exc);
+/* Announces what is pending for g to the eval loop. */
+void interrupt_announce(struct g *g);
+/* -1 with the exception that is pending for the calling goroutine, else 0. */
+int interrupt_check(void);
+/* After CHAN_INTERRUPTED: raises what ended the wait. */
+void interrupt_raise(void);
+/* After a wait that succeeded: what a signal handler raised meanwhile comes at the next bytecode. */
+void interrupt_after_success(void);
+/* host.interrupted: runs signal handlers. host.poked is in deadlock.c. */
+bool interrupt_signals(struct g *g);
+void interrupt_stash(struct g *g, PyObject *exc); /* for a thread's wait; steals exc */
+
+/* run.c */
+PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* exc escaped goroutine gr: to main, to the hook, or nowhere. Steals exc. */
+void run_goroutine_failed(struct goroutine *gr, PyObject *exc);
+void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc); /* steals both */
+bool run_under_way(void);
+void run_fork_child(void);
+
+/* deadlock.c */
+int deadlock_init(void);
+/* Whether all sleep for good. *recheck: when to look again (rt_now() time). */
+bool deadlock_found(int64_t *recheck);
+/* Whether there are Python threads but the caller, those that wait in this library, and ours. */
+bool deadlock_other_threads(void);
+PyObject *deadlock_error(void);
+bool deadlock_poked(struct g *g, int64_t *recheck); /* host.poked */
+int64_t deadlock_watch(struct g *g);                /* part of host.block */
+void deadlock_unwatch(struct g *g);
+void deadlock_note_caller(void); /* a thread calls in for the first time */
+
+/* chan.c */
+typedef struct {
+    PyObject_HEAD
+    struct chan c;
+    PyObject *elem;  /* as given */
+    PyObject *check; /* what isinstance() takes; NULL: anything goes */
+    PyObject *weakrefs;
+    struct timer *timer; /* of after(), Timer, Ticker: sends ticks into c */
+    bool by_value;
+} ChanObject;
+
+extern PyTypeObject Chan_Type, SendChan_Type, RecvChan_Type;
+ChanObject *chan_new(PyObject *elem, size_t cap);
+/* The channel behind a channel or view of that direction; NULL with TypeError. Borrowed. */
+ChanObject *chan_for_send(PyObject *o);
+ChanObject *chan_for_recv(PyObject *o);
+int chan_check_value(ChanObject *c, PyObject *value); /* -1 with TypeError */
+/* What is to be sent for value: itself or its copy; a new reference. */
+PyObject *chan_outgoing(ChanObject *c, PyObject *value);
+PyObject *chan_incoming(void *word); /* takes over the reference */
+PyObject *chan_receiver(ChanObject *c);
+int chan_types_init(PyObject *module);
+
+/* select.c */
+PyObject *make_recv_case(PyObject *module, PyObject *ch);
+PyObject *make_send_case(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *py_select(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+int select_types_init(PyObject *module);
+
+/* time.c */
+extern PyMethodDef time_methods[];
+int time_types_init(PyObject *module);
+void chan_timer_free(ChanObject *c);
+/* timeout=: -1 with an exception; None: for ever. Result: a deadline as chan.h takes it. */
+int parse_timeout(PyObject *timeout, int64_t *deadline);
+PyObject *tick_to_float(void *word);
+void func_timers_stop_all(void);
+static inline bool is_tick(void *word) { return (uintptr_t)word & 1; }
+
+/* debug.c */
+extern PyMethodDef debug_methods[];
+
+/* errors.c */
+extern PyObject *ChannelClosed, *DeadlockError, *GoroutineExit;
+int errors_init(PyObject *module);
+/* Raises what a wait of that kind ended with; NULL. */
+PyObject *raise_closed(const char *what);
+PyObject *raise_timeout(const char *what);
+
+/* fork.c, exit: */
+int fork_init(void);
+PyObject *shutdown_runtime(PyObject *module, PyObject *unused);
+
+/* module.c: Python-side helpers, looked up when first used. Borrowed; NULL with an exception. */
+PyObject *helper(const char *module, const char *name);
+
+#endif

@@ -1,0 +1,158 @@
+/* Deadlock: every goroutine waits for something that only another one could provide.
+ *
+ * The runtime pokes the watcher, a thread that waits in run() (or the main thread in a channel
+ * operation), when the last P goes idle. The watcher takes the GIL, so that no Python thread moves,
+ * and checks the whole condition. If other threads are the only reason why it is none, it looks again
+ * from time to time, less and less often, since nobody tells when the last of them ends. */
+#include "binding.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS INT64_C(1000000)
+#define RECHECK_FIRST (10 * MS)
+#define RECHECK_LONGEST (1000 * MS)
+#define FIRST_LOOK MS /* of a main thread that waits without run() */
+
+static bool enabled;
+static bool native_callers; /* a thread that Python did not start has called in */
+static PyObject *default_int_handler;
+static int64_t pause_between = RECHECK_FIRST;
+
+int deadlock_init(void) {
+    const char *off = getenv("GOROUTINES_DEADLOCK");
+    enabled = !off || strcmp(off, "0") != 0;
+    PyObject *signal = PyImport_ImportModule("_signal");
+    default_int_handler = signal ? PyObject_GetAttrString(signal, "default_int_handler") : NULL;
+    Py_XDECREF(signal);
+    return default_int_handler ? 0 : -1;
+}
+
+/* ---- other threads ---- */
+
+struct tally {
+    int64_t states, goroutines, natives;
+};
+
+static void tally_native(struct g *g, void *arg) {
+    (void)g;
+    ((struct tally *)arg)->natives++;
+}
+
+static struct tally tally(void) {
+    struct tally t = {0};
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; ts; ts = PyThreadState_Next(ts)) {
+        t.states++;
+        t.goroutines += stack_owns((void *)ts->thread_id);
+    }
+    sched_each_native(tally_native, &t);
+    return t;
+}
+
+/* The caller is one of those that wait natively, or (in run()) one more. */
+static bool other_threads(bool caller_is_native) {
+    struct tally t = tally();
+    return t.states - t.goroutines - host_m_states() - t.natives - !caller_is_native > 0;
+}
+
+static int64_t python_threads(void) {
+    PyObject *count = helper("_thread", "_count");
+    PyObject *n = count ? PyObject_CallNoArgs(count) : NULL;
+    int64_t threads = n ? PyLong_AsLongLong(n) : 0;
+    Py_XDECREF(n);
+    PyErr_Clear();
+    return threads;
+}
+
+/* More thread states than threads that Python has started (and the main one): some are native. */
+void deadlock_note_caller(void) {
+    static __thread bool known;
+    if (known)
+        return;
+    known = true;
+    if (PyThread_get_thread_ident() == main_thread_ident())
+        return;
+    struct tally t = tally();
+    if (t.states - t.goroutines - host_m_states() > python_threads() + 1)
+        native_callers = true;
+}
+
+/* ---- signal handlers ---- */
+
+static bool is_default(PyObject *handler) {
+    return handler == Py_None || PyLong_Check(handler) || handler == default_int_handler;
+}
+
+static bool handlers_installed(void) {
+    PyObject *getsignal = helper("_signal", "getsignal");
+    bool found = false;
+    for (int i = 1; getsignal && i < NSIG && !found; i++) {
+        PyObject *handler = PyObject_CallFunction(getsignal, "i", i);
+        if (handler)
+            found = !is_default(handler);
+        else
+            PyErr_Clear();
+        Py_XDECREF(handler);
+    }
+    return found;
+}
+
+/* ---- the condition ---- */
+
+static void look_again(int64_t *recheck) {
+    *recheck = rt_now() + pause_between;
+    pause_between = pause_between * 2 < RECHECK_LONGEST ? pause_between * 2 : RECHECK_LONGEST;
+    sched_watcher_armed(true);
+}
+
+static bool found(int64_t *recheck, bool caller_is_native) {
+    *recheck = NOTE_FOREVER;
+    if (!enabled)
+        return false;
+    if (!sched_asleep()) {
+        pause_between = RECHECK_FIRST;
+        sched_watcher_armed(false);
+        return false;
+    }
+    if (native_callers || other_threads(caller_is_native) || handlers_installed()) {
+        look_again(recheck);
+        return false;
+    }
+    return true;
+}
+
+bool deadlock_found(int64_t *recheck) { return found(recheck, false); }
+
+bool deadlock_other_threads(void) { return other_threads(false); }
+
+PyObject *deadlock_error(void) {
+    PyObject *report = helper("goroutines.debug", "_deadlock_report");
+    PyObject *text = report ? PyObject_CallNoArgs(report) : NULL;
+    PyObject *error = text ? PyObject_CallOneArg(DeadlockError, text) : NULL;
+    Py_XDECREF(text);
+    return error;
+}
+
+/* ---- the main thread, waiting without run() ---- */
+
+int64_t deadlock_watch(struct g *g) {
+    if (run_under_way() || PyThread_get_thread_ident() != main_thread_ident() ||
+        !sched_watch(&g->note, false))
+        return NOTE_FOREVER;
+    return rt_now() + FIRST_LOOK;
+}
+
+void deadlock_unwatch(struct g *g) { sched_unwatch(&g->note); }
+
+bool deadlock_poked(struct g *g, int64_t *recheck) {
+    PyEval_RestoreThread(g->saved);
+    if (found(recheck, true)) {
+        PyObject *error = deadlock_error();
+        interrupt_stash(g, error ? error : compat_fetch());
+    }
+    bool stop = g->stash != NULL;
+    g->saved = PyEval_SaveThread();
+    return stop;
+}

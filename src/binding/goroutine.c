@@ -1,0 +1,312 @@
+/* A goroutine for Python: its thread state, how it begins and how it ends. */
+#include "binding.h"
+
+#include <string.h>
+
+int64_t goroutines_left_behind;
+
+/* ---- what `go` accepts ---- */
+
+static bool is_async_code(PyObject *fn) {
+    while (PyMethod_Check(fn))
+        fn = PyMethod_GET_FUNCTION(fn);
+    if (!PyFunction_Check(fn))
+        return false;
+    int flags = ((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags;
+    return flags & (CO_COROUTINE | CO_ASYNC_GENERATOR);
+}
+
+static int check_callable(PyObject *fn) {
+    if (!PyCallable_Check(fn)) {
+        PyErr_Format(PyExc_TypeError,
+                     "go() takes a function and its arguments, as in go(f, x): %R is not callable", fn);
+        return -1;
+    }
+    if (is_async_code(fn)) {
+        PyErr_Format(PyExc_TypeError,
+                     "go() takes an ordinary function and %R is an async one: write it with def "
+                     "(blocking calls are fine in a goroutine), or use go(asyncio.run, f(...))",
+                     fn);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- what a goroutine inherits ---- */
+
+static PyObject *decimal_var; /* decimal's ContextVar, once known */
+
+/* _decimal does not export its context variable: it is found by setting it in an empty context. */
+static int find_decimal_var(void) {
+    PyObject *found = NULL, *finder = helper("goroutines._inherit", "decimal_var");
+    if (finder)
+        found = PyObject_CallNoArgs(finder);
+    if (!found)
+        return -1;
+    decimal_var = found;
+    return 0;
+}
+
+static bool decimal_loaded(void) {
+    static PyObject *name;
+    if (!name && !(name = PyUnicode_InternFromString("decimal")))
+        return false;
+    PyObject *modules = PyImport_GetModuleDict();
+    return modules && PyDict_Contains(modules, name) == 1;
+}
+
+/* A copy of the caller's decimal context, if it has one: a copied contextvars.Context would share the
+ * object itself. 0, or -1 with an exception. */
+static int copy_decimal_context(PyObject **copy) {
+    PyThreadState *ts = PyThreadState_Get();
+    *copy = NULL;
+    if (!ts->context || !decimal_loaded())
+        return 0;
+    if (!decimal_var && find_decimal_var() < 0)
+        return -1;
+    PyObject *mine = NULL;
+    if (decimal_var == Py_None || PyContextVar_Get(decimal_var, NULL, &mine) < 0)
+        return decimal_var == Py_None ? 0 : -1;
+    if (mine) {
+        *copy = PyObject_CallMethod(mine, "copy", NULL);
+        Py_DECREF(mine);
+        return *copy ? 0 : -1;
+    }
+    return 0;
+}
+
+/* The code that called `go`, and where in it: line numbers are worked out when somebody asks. */
+static void note_creator(PyObject **code, int *lasti) {
+    PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
+    *code = NULL;
+    if (!frame)
+        return;
+    *code = (PyObject *)PyFrame_GetCode(frame);
+    *lasti = PyFrame_GetLasti(frame);
+    Py_DECREF(frame);
+}
+
+PyObject *goroutine_created_at(struct goroutine *gr) {
+    if (!gr->created_code)
+        return PyUnicode_FromString("?:0 in ?");
+    PyCodeObject *code = (PyCodeObject *)gr->created_code;
+    return PyUnicode_FromFormat("%U:%d in %U", code->co_filename,
+                                PyCode_Addr2Line(code, gr->created_lasti), code->co_qualname);
+}
+
+/* ---- begin ---- */
+
+static void drop_refs(struct goroutine *gr) {
+    Py_CLEAR(gr->fn);
+    Py_CLEAR(gr->args);
+    Py_CLEAR(gr->kwnames);
+    Py_CLEAR(gr->decimal_context);
+    Py_CLEAR(gr->created_code);
+    Py_CLEAR(gr->pending);
+}
+
+/* Fills gr's references; nothing of the runtime is touched. */
+static int gather(struct goroutine *gr, PyObject **context, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames) {
+    Py_ssize_t n = nargs - 1 + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (check_callable(args[0]) < 0)
+        return -1;
+    if (n > 0) {
+        gr->args = PyTuple_New(n);
+        if (!gr->args)
+            return -1;
+        for (Py_ssize_t i = 0; i < n; i++)
+            PyTuple_SET_ITEM(gr->args, i, Py_NewRef(args[i + 1]));
+    }
+    if (copy_decimal_context(&gr->decimal_context) < 0)
+        return -1;
+    *context = PyContext_CopyCurrent();
+    if (!*context)
+        return -1;
+    gr->fn = Py_NewRef(args[0]);
+    gr->kwnames = Py_XNewRef(kwnames);
+    note_creator(&gr->created_code, &gr->created_lasti);
+    return 0;
+}
+
+static void new_state_failed(struct goroutine *gr) {
+    if (gr->ts) {
+        compat_drop_chunk(gr->ts, &gr->chunk);
+        PyThreadState_Clear(gr->ts);
+        PyThreadState_Delete(gr->ts);
+        gr->ts = NULL;
+    }
+    if (!PyErr_Occurred())
+        PyErr_NoMemory();
+}
+
+/* The thread id is an address inside the goroutine's own mapping: unique while it lives, and readable
+ * for whoever takes it for a pthread_t (faulthandler does). */
+static int new_state(struct g *g, struct goroutine *gr, PyObject *context) {
+    gr->ts = PyThreadState_New(PyInterpreterState_Get());
+    if (!gr->ts || !compat_set_stack(gr->ts, g->stack.lo, g->stack.hi)) {
+        new_state_failed(gr);
+        return -1;
+    }
+    compat_use_chunk(gr->ts, &gr->chunk);
+    gr->ts->thread_id = (unsigned long)g->stack.lo;
+    gr->ts->context = Py_NewRef(context);
+    gr->gilstate_base = gr->ts->gilstate_counter;
+    return 0;
+}
+
+static void warn_of_shortage(void) {
+    if (sched_threads_ran_out() &&
+        PyErr_WarnEx(PyExc_RuntimeWarning,
+                     "goroutines: no more OS threads can be started (see set_max_threads and the "
+                     "system's limits); goroutines wait until one is free",
+                     1) < 0)
+        PyErr_WriteUnraisable(NULL);
+}
+
+struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    struct goroutine fresh;
+    memset(&fresh, 0, offsetof(struct goroutine, chunk));
+    PyObject *context = NULL;
+    struct g *g = NULL;
+    if (sched_stopping()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot start a goroutine: the interpreter is shutting down");
+        return NULL;
+    }
+    warn_of_shortage();
+    if (gather(&fresh, &context, args, nargs, kwnames) == 0) {
+        g = g_new();
+        if (!g)
+            PyErr_NoMemory();
+    }
+    if (g) {
+        struct goroutine *gr = goroutine_of(g);
+        memcpy(gr, &fresh, offsetof(struct goroutine, chunk));
+        if (new_state(g, gr, context) == 0) {
+            Py_DECREF(context);
+            return g;
+        }
+        g_discard(g);
+    }
+    Py_XDECREF(context);
+    drop_refs(&fresh);
+    return NULL;
+}
+
+void goroutine_discard(struct g *g) {
+    struct goroutine *gr = goroutine_of(g), dead;
+    PyThreadState *ts = gr->ts;
+    memcpy(&dead, gr, offsetof(struct goroutine, chunk));
+    compat_drop_chunk(ts, &gr->chunk);
+    gr->ts = NULL;
+    g_discard(g);
+    PyThreadState_Clear(ts);
+    PyThreadState_Delete(ts);
+    drop_refs(&dead);
+}
+
+PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    (void)module;
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "go() takes a function and its arguments, as in go(f, x)");
+        return NULL;
+    }
+    if (interrupt_check() < 0)
+        return NULL;
+    struct g *g = goroutine_new(args, nargs, kwnames);
+    if (!g)
+        return NULL;
+    g_start(g);
+    Py_RETURN_NONE;
+}
+
+/* ---- run and end ---- */
+
+static PyObject *call(struct goroutine *gr) {
+    Py_ssize_t n = gr->args ? PyTuple_GET_SIZE(gr->args) : 0;
+    Py_ssize_t nkw = gr->kwnames ? PyTuple_GET_SIZE(gr->kwnames) : 0;
+    PyObject *const *args = n ? &PyTuple_GET_ITEM(gr->args, 0) : NULL;
+    return PyObject_Vectorcall(gr->fn, args, (size_t)(n - nkw), gr->kwnames);
+}
+
+/* threading.settrace() and setprofile() hold for goroutines as for threads. */
+static int install_hooks(void) {
+    PyObject *threading = helper("goroutines._inherit", "threading");
+    PyObject *install = NULL;
+    if (!threading)
+        return -1;
+    static PyObject *trace, *profile;
+    if (!trace)
+        trace = PyUnicode_InternFromString("_trace_hook");
+    if (!profile)
+        profile = PyUnicode_InternFromString("_profile_hook");
+    PyObject *names = PyModule_GetDict(threading);
+    PyObject *t = PyDict_GetItemWithError(names, trace), *p = PyDict_GetItemWithError(names, profile);
+    if ((!t || t == Py_None) && (!p || p == Py_None))
+        return 0;
+    install = helper("goroutines._inherit", "install_hooks");
+    PyObject *done = install ? PyObject_CallNoArgs(install) : NULL;
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static PyObject *body(struct goroutine *gr) {
+    if (gr->exit_before_start) {
+        PyErr_SetNone(GoroutineExit);
+        return NULL;
+    }
+    if (gr->decimal_context) {
+        PyObject *token = PyContextVar_Set(decimal_var, gr->decimal_context);
+        Py_CLEAR(gr->decimal_context);
+        if (!token)
+            return NULL;
+        Py_DECREF(token);
+    }
+    if (install_hooks() < 0)
+        return NULL;
+    return call(gr);
+}
+
+static void finish(struct goroutine *gr, PyObject *result) {
+    PyObject *exc = result ? NULL : compat_fetch();
+    Py_CLEAR(gr->fn);
+    Py_CLEAR(gr->args);
+    Py_CLEAR(gr->kwnames);
+    if (gr->is_main) {
+        run_main_ended(gr, result, exc);
+        return;
+    }
+    Py_XDECREF(result);
+    if (exc)
+        run_goroutine_failed(gr, exc);
+}
+
+/* The forking goroutine is all there is in the child: with it the process ends, as after main. */
+static _Noreturn void exit_forked(PyObject *result) {
+    if (!result) {
+        PyErr_Print(); /* which exits for SystemExit */
+        Py_Exit(1);
+    }
+    Py_Exit(0);
+}
+
+void goroutine_run(struct g *g) {
+    struct goroutine *gr = goroutine_of(g);
+    PyObject *result = body(gr);
+    if (gr->forked)
+        exit_forked(result);
+    finish(gr, result);
+    if (gr->left_behind)
+        goroutines_left_behind--;
+    PyThreadState *ts = gr->ts;
+    if (ts->async_exc)
+        Py_CLEAR(ts->async_exc);
+    drop_refs(gr);
+    /* Values of threading.local and context variables go here: code of theirs may park. */
+    PyThreadState_Clear(ts);
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(NULL);
+    Py_CLEAR(gr->pending); /* what was sent meanwhile */
+    compat_drop_chunk(ts, &gr->chunk);
+}

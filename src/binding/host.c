@@ -1,0 +1,153 @@
+/* struct host: what the runtime asks of CPython. The rules are in proc.h (leaving rule) and in
+ * docs/architecture.md. */
+#include "binding.h"
+
+static _Atomic int64_t m_states;
+static PyThreadState *main_state; /* of the main thread: lives as long as the interpreter */
+
+int64_t host_m_states(void) { return atomic_load(&m_states); }
+
+/* ---- attaching ---- */
+
+static void attach(struct m *m, struct g *g) {
+    PyThreadState *ts = goroutine_of(g)->ts;
+    if (m->attached)
+        compat_swap(ts);
+    else
+        compat_attach(ts);
+}
+
+static void attach_m(struct m *m) { compat_swap(m->host); }
+
+static void detach(struct m *m) {
+    (void)m;
+    PyEval_SaveThread();
+}
+
+static void free_state(struct g *g) {
+    struct goroutine *gr = goroutine_of(g);
+    PyThreadState *ts = gr->ts;
+    sched_look_lock();
+    gr->ts = NULL;
+    sched_look_unlock();
+    PyThreadState_Delete(ts);
+}
+
+/* In a callback of foreign C code (sqlite3, ctypes), PyGILState_Ensure() has counted one up: that code
+ * may hold locks, and have state, that belong to this thread. */
+static bool pinned(struct g *g) {
+    struct goroutine *gr = goroutine_of(g);
+    return gr->ts->gilstate_counter > gr->gilstate_base;
+}
+
+/* ---- looking, without the GIL, under sched_look_lock() ---- */
+
+static bool outside(struct m *m) {
+    struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+    PyThreadState *ts = g ? goroutine_of(g)->ts : NULL;
+    return ts && !compat_attached(ts);
+}
+
+#if PY_VERSION_HEX < 0x030c0000
+bool host_interpreter_free(void) { return _PyThreadState_UncheckedGet() == NULL; }
+#else
+static void look_at_m(struct m *m, void *arg) {
+    struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+    PyThreadState *ts = g ? goroutine_of(g)->ts : NULL;
+    if (ts && compat_attached(ts))
+        *(bool *)arg = true;
+}
+
+bool host_interpreter_free(void) {
+    bool held = main_state && compat_attached(main_state);
+    if (!held)
+        sched_each_m(look_at_m, &held);
+    return !held;
+}
+#endif
+
+/* ---- native waits ---- */
+
+/* A thread's note of its own: which state it waits with, and what a handler raised meanwhile. */
+static int64_t block(struct g *g) {
+    int64_t recheck = NOTE_FOREVER;
+    if (g->is_thread) {
+        deadlock_note_caller();
+        recheck = deadlock_watch(g);
+        g->saved = PyEval_SaveThread();
+    } else {
+        goroutine_of(g)->blocked = PyEval_SaveThread();
+    }
+    return recheck;
+}
+
+static void unblock(struct g *g) {
+    if (g->is_thread) {
+        PyEval_RestoreThread(g->saved);
+        deadlock_unwatch(g);
+    } else {
+        PyEval_RestoreThread(goroutine_of(g)->blocked);
+    }
+}
+
+/* ---- Ms ---- */
+
+static void thread_start(struct m *m) {
+    m->host = PyThreadState_New(PyInterpreterState_Main());
+    if (!m->host)
+        rt_fatal("thread_start", "out of memory");
+    atomic_fetch_add(&m_states, 1);
+}
+
+static void thread_stop(struct m *m) {
+    PyThreadState *ts = m->host;
+    if (!m->attached)
+        compat_attach(ts);
+    PyThreadState_Clear(ts);
+    atomic_fetch_sub(&m_states, 1);
+    PyThreadState_DeleteCurrent();
+}
+
+const struct host python_host = {
+    .goroutine_size = (sizeof(struct goroutine) + 63) & ~(size_t)63,
+    .parallel = false,
+    .run = goroutine_run,
+    .attach = attach,
+    .attach_m = attach_m,
+    .detach = detach,
+    .free = free_state,
+    .pinned = pinned,
+    .outside = outside,
+    .interpreter_free = host_interpreter_free,
+    .block = block,
+    .unblock = unblock,
+    .interrupted = interrupt_signals,
+    .poked = deadlock_poked,
+    .thread_start = thread_start,
+    .thread_stop = thread_stop,
+};
+
+static unsigned long main_ident;
+
+unsigned long main_thread_ident(void) { return main_ident; }
+
+/* Called by the main thread, or by another one that imports the package first. */
+int host_init(void) {
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
+    for (; ts; ts = PyThreadState_Next(ts))
+        main_state = ts; /* the oldest is the last */
+    PyObject *main_thread = helper("threading", "main_thread");
+    PyObject *thread = main_thread ? PyObject_CallNoArgs(main_thread) : NULL;
+    PyObject *ident = thread ? PyObject_GetAttrString(thread, "ident") : NULL;
+    main_ident = ident ? PyLong_AsUnsignedLong(ident) : 0;
+    Py_XDECREF(thread);
+    Py_XDECREF(ident);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* The only thread of the child is its main thread. */
+void host_fork_child(void) {
+    main_state = NULL;
+    main_ident = PyThread_get_thread_ident();
+    atomic_store(&m_states, 0);
+}

@@ -1,0 +1,140 @@
+/* Exceptions that come from outside: GoroutineExit when run() ends, what a signal handler raised,
+ * SystemExit on its way to main, a DeadlockError.
+ *
+ * gr->pending holds such an exception until it is raised, which happens once, in one of two places:
+ *   - at a blocking point, on entry or because the wait was ended for it (interrupt_check);
+ *   - at a bytecode, if it was announced: PyThreadState_SetAsyncExc() takes only a class, so it is
+ *     given Delivery, whose "instance" is whatever is pending for the goroutine that makes it.
+ * Whoever comes first takes it away from the other.
+ *
+ * The state of a wait decides first: g_interrupt() succeeds only if nothing was handed over, so an
+ * exception never costs a value. All here is guarded by the GIL. */
+#include "binding.h"
+
+/* ---- Delivery ---- */
+
+static PyObject *take_pending(struct goroutine *gr) {
+    PyObject *exc = gr->pending;
+    gr->pending = NULL;
+    if (gr->async_sent) {
+        gr->async_sent = false;
+        Py_CLEAR(gr->ts->async_exc);
+    }
+    return exc;
+}
+
+static PyObject *delivery_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)type, (void)args, (void)kwargs;
+    struct goroutine *gr = current_goroutine();
+    if (gr && gr->pending)
+        return take_pending(gr);
+    return PyObject_CallNoArgs(GoroutineExit); /* cannot be: nothing was announced */
+}
+
+static PyTypeObject Delivery_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "goroutines._core._Delivery",
+    .tp_doc = "Becomes the exception that is pending for the goroutine it is raised in.",
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = delivery_new,
+};
+
+int interrupt_init(void) {
+    Delivery_Type.tp_base = (PyTypeObject *)PyExc_BaseException;
+    Delivery_Type.tp_basicsize = ((PyTypeObject *)PyExc_BaseException)->tp_basicsize;
+    return PyType_Ready(&Delivery_Type);
+}
+
+void interrupt_announce(struct g *g) {
+    struct goroutine *gr = goroutine_of(g);
+    if (!gr->pending || gr->async_sent || !gr->ts)
+        return;
+    gr->async_sent = true;
+    PyThreadState_SetAsyncExc(gr->ts->thread_id, (PyObject *)&Delivery_Type);
+}
+
+/* ---- giving ---- */
+
+void interrupt_deliver_parked(struct g *g, PyObject *exc) {
+    struct goroutine *gr = goroutine_of(g);
+    if (gr->pending) {
+        Py_DECREF(exc); /* one at a time: the first goes first */
+        return;
+    }
+    gr->pending = exc;
+    sched_enter();
+    if (g_interrupt(g))
+        sched_kick();
+    sched_leave();
+}
+
+void interrupt_deliver(struct g *g, PyObject *exc) {
+    struct goroutine *gr = goroutine_of(g);
+    bool had = gr->pending != NULL;
+    interrupt_deliver_parked(g, exc);
+    enum g_status status = atomic_load(&g->status);
+    if (!had && gr->pending && (status == G_RUNNING || status == G_RUNNABLE))
+        interrupt_announce(g);
+}
+
+/* ---- taking ---- */
+
+int interrupt_check(void) {
+    struct goroutine *gr = current_goroutine();
+    if (!gr || !gr->pending)
+        return 0;
+    compat_raise(take_pending(gr));
+    return -1;
+}
+
+void interrupt_stash(struct g *g, PyObject *exc) {
+    if (g->stash)
+        Py_DECREF(exc);
+    else
+        g->stash = exc;
+}
+
+static PyObject *take_stash(struct g *g) {
+    PyObject *exc = g ? g->stash : NULL;
+    if (g)
+        g->stash = NULL;
+    return exc;
+}
+
+static struct g *this_g(void) {
+    struct g *g = sched_enter();
+    sched_leave();
+    return g;
+}
+
+void interrupt_raise(void) {
+    if (interrupt_check() < 0)
+        return;
+    PyObject *exc = current_goroutine() ? NULL : take_stash(this_g());
+    if (exc)
+        compat_raise(exc);
+    else
+        PyErr_SetString(PyExc_SystemError, "goroutines: a wait was interrupted for no reason");
+}
+
+static int raise_late(void *exc) {
+    compat_raise(exc);
+    return -1;
+}
+
+void interrupt_after_success(void) {
+    if (current_goroutine())
+        return;
+    PyObject *exc = take_stash(this_g());
+    /* Pending calls run on the main thread, as signal handlers do. */
+    if (exc && Py_AddPendingCall(raise_late, exc) < 0)
+        PyErr_WriteUnraisable(exc);
+}
+
+bool interrupt_signals(struct g *g) {
+    PyEval_RestoreThread(g->saved);
+    if (PyErr_CheckSignals() < 0)
+        interrupt_stash(g, compat_fetch());
+    bool stop = g->stash != NULL;
+    g->saved = PyEval_SaveThread();
+    return stop;
+}

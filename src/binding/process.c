@@ -1,0 +1,45 @@
+/* The process: fork, exit, and naming the goroutine whose stack overflows. */
+#include "binding.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "fault.h"
+
+/* ---- fork ---- */
+
+/* The interpreter deletes all thread states but one in the child, and would free these chunks. */
+static bool forget_chunk(struct g *g, void *current) {
+    if (g != current && g->host && goroutine_of(g)->ts)
+        compat_drop_chunk(goroutine_of(g)->ts, &goroutine_of(g)->chunk);
+    return true;
+}
+
+static void after_fork_child(void) {
+    struct g *current = sched_current();
+    sched_each_g(forget_chunk, current);
+    sched_fork_child();
+    if (current)
+        goroutine_of(current)->forked = true;
+    goroutines_left_behind = 0;
+    host_fork_child();
+    run_fork_child();
+}
+
+int fork_init(void) {
+    if (pthread_atfork(sched_fork_prepare, sched_fork_parent, after_fork_child) == 0)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+/* ---- exit ---- */
+
+/* The interpreter is about to go: no goroutine is taken up any more. One that computes is stopped when
+ * it next wants the GIL; one that is blocked in C stays there. */
+PyObject *shutdown_runtime(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    sched_stop();
+    Py_RETURN_NONE;
+}

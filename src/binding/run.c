@@ -1,0 +1,396 @@
+/* run(): the main goroutine, and the end of the program that it stands for.
+ *
+ * The calling thread waits natively, so signals reach it as always. What it wakes for: main has
+ * ended; a signal (what its handler raises goes to main); all are asleep (deadlock.c).
+ *
+ * After main, everybody who is still alive gets GoroutineExit:
+ *   - parked: at its blocking point, at once;
+ *   - not begun: it never runs;
+ *   - computing: at its next bytecode, once it has been seen inside the interpreter;
+ *   - blocked in C, that is, seen outside a number of times while the interpreter was free: it is left
+ *     behind and gets it at its first blocking point after the call.
+ * It comes once; a second time only when all that remain sleep for good. */
+#include "binding.h"
+
+#include <time.h>
+
+#define MS INT64_C(1000000)
+#define PATIENCE (100 * MS)       /* how long a main that is blocked in C may keep an interrupt waiting */
+#define SECOND_WINDOW (1000 * MS) /* an interrupt this soon after another one means it */
+#define LOOKS 12                  /* outside this often while the interpreter is free: blocked in C */
+#define LOOK_FIRST (MS / 20)
+#define LOOK_LONGEST (5 * MS)
+
+struct run {
+    struct note note;
+    struct g *main;
+    uint64_t main_id;
+    bool main_ended;
+    PyObject *result, *exc; /* of main */
+    PyObject *abandoned;    /* the interrupt for which main, blocked in C, is not waited for */
+    int64_t interrupted_at;
+    int64_t give_up_at; /* NOTE_FOREVER: main owes nothing */
+    unsigned long fork_generation;
+};
+
+static struct run *current; /* GIL */
+static unsigned long fork_generation;
+
+bool run_under_way(void) { return current != NULL; }
+
+void run_fork_child(void) {
+    current = NULL;
+    fork_generation++;
+}
+
+/* ---- what escapes goroutines ---- */
+
+static void call_hook(struct goroutine *gr, PyObject *exc) {
+    PyObject *call = helper("goroutines._hook", "call");
+    PyObject *created = call ? goroutine_created_at(gr) : NULL;
+    PyObject *done = created ? PyObject_CallFunctionObjArgs(call, exc, created, NULL) : NULL;
+    if (!done)
+        PyErr_WriteUnraisable(gr->fn);
+    Py_XDECREF(created);
+    Py_XDECREF(done);
+}
+
+static bool ends_the_program(PyObject *exc) {
+    return PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) ||
+           PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt);
+}
+
+void run_goroutine_failed(struct goroutine *gr, PyObject *exc) {
+    if (PyErr_GivenExceptionMatches(exc, GoroutineExit)) {
+        Py_DECREF(exc);
+    } else if (ends_the_program(exc) && current && !current->main_ended) {
+        interrupt_deliver(current->main, exc);
+    } else {
+        if (!PyErr_GivenExceptionMatches(exc, PyExc_SystemExit))
+            call_hook(gr, exc);
+        Py_DECREF(exc);
+    }
+}
+
+void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
+    struct run *r = current;
+    if (!r || goroutine_of(r->main) != gr) { /* run() has not waited for it */
+        Py_XDECREF(result);
+        if (exc)
+            run_goroutine_failed(gr, exc);
+        return;
+    }
+    r->result = result;
+    r->exc = exc;
+    r->main_ended = true;
+    note_wakeup(&r->note);
+}
+
+/* ---- waiting for main ---- */
+
+static enum note_result sleep_without_gil(struct note *n, int64_t until) {
+    enum note_result r;
+    Py_BEGIN_ALLOW_THREADS
+    r = note_sleep(n, until);
+    Py_END_ALLOW_THREADS
+    return r;
+}
+
+struct attached {
+    struct g *g;
+    bool is;
+};
+
+static void look_for(struct m *m, void *arg) {
+    struct attached *a = arg;
+    if (atomic_load(&m->curg) == a->g && goroutine_of(a->g)->ts)
+        a->is |= compat_attached(goroutine_of(a->g)->ts);
+}
+
+/* Without the GIL: whether g stays outside the interpreter though it could come in. */
+static bool is_blocked(struct g *g) {
+    for (int i = 0; i < LOOKS; i++) {
+        struct attached a = {g, false};
+        sched_each_m(look_for, &a);
+        if (a.is || !host_interpreter_free())
+            return false;
+        struct timespec ts = {.tv_nsec = MS};
+        nanosleep(&ts, NULL);
+    }
+    return true;
+}
+
+static bool main_is_blocked(struct run *r) {
+    bool blocked;
+    Py_BEGIN_ALLOW_THREADS
+    blocked = is_blocked(r->main);
+    Py_END_ALLOW_THREADS
+    return blocked && !r->main_ended;
+}
+
+/* What a signal handler raised goes to main; a second one that finds the first still undelivered, or
+ * comes right after it, ends run() whatever main does. */
+static void interrupt_main(struct run *r, PyObject *exc) {
+    int64_t now = rt_now();
+    if (goroutine_of(r->main)->pending || now - r->interrupted_at < SECOND_WINDOW) {
+        Py_XSETREF(r->abandoned, exc);
+        return;
+    }
+    r->interrupted_at = now;
+    r->give_up_at = now + PATIENCE;
+    interrupt_deliver(r->main, exc);
+}
+
+/* The interrupt has not been raised yet: if main is blocked in C, run() goes on without it. */
+static void lose_patience(struct run *r) {
+    r->give_up_at = NOTE_FOREVER;
+    struct goroutine *main = goroutine_of(r->main);
+    if (r->main_ended || !main->pending)
+        return;
+    if (main_is_blocked(r))
+        r->abandoned = main->pending ? Py_NewRef(main->pending) : NULL;
+    else if (!r->main_ended && main->pending)
+        r->give_up_at = rt_now() + PATIENCE;
+}
+
+static bool forked_away(struct run *r) { return r->fork_generation != fork_generation; }
+
+static void wait_for_main(struct run *r) {
+    int64_t recheck = NOTE_FOREVER;
+    while (!r->main_ended && !r->abandoned && !forked_away(r)) {
+        int64_t until = recheck < r->give_up_at ? recheck : r->give_up_at;
+        switch (sleep_without_gil(&r->note, until)) {
+        case NOTE_WOKEN:
+            return;
+        case NOTE_SIGNAL:
+            if (PyErr_CheckSignals() < 0 && !forked_away(r) && !r->main_ended)
+                interrupt_main(r, compat_fetch());
+            break;
+        case NOTE_TIMEDOUT:
+        case NOTE_POKED:
+            if (rt_now() >= r->give_up_at)
+                lose_patience(r);
+            recheck = NOTE_FOREVER;
+            if (!r->main_ended && deadlock_found(&recheck)) {
+                PyObject *error = deadlock_error();
+                interrupt_deliver_parked(r->main, error ? error : compat_fetch());
+            }
+            break;
+        }
+    }
+}
+
+/* ---- the end ---- */
+
+struct census {
+    int64_t alive;  /* not left behind */
+    int64_t asleep; /* of these, parked and not woken */
+};
+
+static bool is_alive(struct g *g) {
+    enum g_status s = atomic_load(&g->status);
+    return s != G_IDLE && g->host && goroutine_of(g)->ts && s != G_DEAD;
+}
+
+static bool count(struct g *g, void *arg) {
+    struct census *c = arg;
+    if (is_alive(g) && !goroutine_of(g)->left_behind) {
+        c->alive++;
+        c->asleep += g_asleep(g);
+    }
+    return true;
+}
+
+static PyObject *new_exit(void) {
+    PyObject *exc = PyObject_CallNoArgs(GoroutineExit);
+    return exc ? exc : compat_fetch();
+}
+
+struct sending {
+    bool again;
+    int64_t few; /* room for goroutines that are told through the eval loop: that scans all states */
+};
+
+static bool send_exit(struct g *g, void *arg) {
+    struct sending *s = arg;
+    if (!is_alive(g))
+        return true;
+    struct goroutine *gr = goroutine_of(g);
+    if (gr->left_behind || (gr->exit_sent && !s->again))
+        return true;
+    gr->exit_sent = true;
+    if (!atomic_load(&g->started)) {
+        gr->exit_before_start = true;
+        return true;
+    }
+    interrupt_deliver_parked(g, new_exit());
+    if (atomic_load(&g->status) == G_RUNNABLE && s->few > 0) {
+        s->few--;
+        interrupt_announce(g);
+    }
+    return true;
+}
+
+static void send_exits(bool again) {
+    struct sending s = {again, 1000};
+    sched_each_g(send_exit, &s);
+}
+
+/* One look, without the GIL, at those that run: who is inside the interpreter at that instant, and who
+ * stays outside though it could come in. */
+struct looking {
+    bool interpreter_free;
+    struct g *inside;
+};
+
+static void look_at_runner(struct m *m, void *arg) {
+    struct looking *l = arg;
+    struct g *g = atomic_load(&m->curg);
+    if (!g || !goroutine_of(g)->ts)
+        return;
+    struct goroutine *gr = goroutine_of(g);
+    uint32_t waits = atomic_load(&g->waits);
+    if (compat_attached(gr->ts)) {
+        l->inside = g;
+        gr->looks = 0;
+    } else if (l->interpreter_free) {
+        gr->looks = gr->looks_waits == waits ? gr->looks + 1 : 1;
+        gr->looks_waits = waits;
+    }
+}
+
+static bool leave_if_blocked(struct g *g, void *unused) {
+    (void)unused;
+    struct goroutine *gr = goroutine_of(g);
+    if (is_alive(g) && !gr->left_behind && atomic_load(&g->status) == G_RUNNING &&
+        gr->looks >= LOOKS && gr->looks_waits == atomic_load(&g->waits)) {
+        gr->left_behind = true;
+        goroutines_left_behind++;
+    }
+    return true;
+}
+
+static void watch_runners(int64_t pause) {
+    struct looking l = {0};
+    Py_BEGIN_ALLOW_THREADS
+    struct timespec ts = {.tv_nsec = pause};
+    nanosleep(&ts, NULL);
+    l.interpreter_free = host_interpreter_free();
+    sched_each_m(look_at_runner, &l);
+    Py_END_ALLOW_THREADS
+    if (l.inside && is_alive(l.inside) && goroutine_of(l.inside)->exit_sent)
+        interrupt_announce(l.inside);
+    sched_each_g(leave_if_blocked, NULL);
+}
+
+static bool leave_behind(struct g *g, void *unused) {
+    (void)unused;
+    if (is_alive(g) && !goroutine_of(g)->left_behind) {
+        goroutine_of(g)->left_behind = true;
+        goroutines_left_behind++;
+    }
+    return true;
+}
+
+static struct census take_census(void) {
+    struct census c = {0};
+    if (sched_num_goroutine() > goroutines_left_behind)
+        sched_each_g(count, &c);
+    return c;
+}
+
+/* In this order: a timer that fires in between has queued somebody by the time that is looked at. */
+static bool asleep_for_good(void) {
+    if (timers_useful())
+        return false;
+    struct census c = take_census();
+    return c.asleep == c.alive && !sched_work_waits() && !deadlock_other_threads();
+}
+
+/* NULL, or the interrupt that ended the wait for the others. */
+static PyObject *end_all(struct run *r) {
+    int64_t pause = LOOK_FIRST;
+    func_timers_stop_all();
+    send_exits(false);
+    while (take_census().alive) {
+        watch_runners(pause);
+        if (PyErr_CheckSignals() < 0) {
+            sched_each_g(leave_behind, NULL);
+            return compat_fetch();
+        }
+        if (forked_away(r))
+            break;
+        if (asleep_for_good())
+            send_exits(true);
+        pause = pause * 3 / 2 < LOOK_LONGEST ? pause * 3 / 2 : LOOK_LONGEST;
+    }
+    return NULL;
+}
+
+/* ---- run ---- */
+
+static int check_caller(void) {
+    if (current_goroutine())
+        PyErr_SetString(PyExc_RuntimeError,
+                        "run() called inside a goroutine: use go(f), or call f directly");
+    else if (current)
+        PyErr_SetString(PyExc_RuntimeError,
+                        "run() is under way already, in another thread: use go(f) there");
+    else
+        return 0;
+    return -1;
+}
+
+static PyObject *outcome(struct run *r, PyObject *late) {
+    PyObject *exc = r->abandoned ? r->abandoned : r->exc;
+    if (r->abandoned)
+        Py_CLEAR(r->exc);
+    if (late) {
+        Py_XDECREF(exc);
+        exc = late;
+    }
+    if (exc) {
+        Py_CLEAR(r->result);
+        compat_raise(exc);
+        return NULL;
+    }
+    if (forked_away(r)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the main goroutine of this run() does not exist in the forked child");
+        return NULL;
+    }
+    return r->result;
+}
+
+PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    (void)module;
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError,
+                        "run() takes a function and its arguments, as in run(main)");
+        return NULL;
+    }
+    if (check_caller() < 0)
+        return NULL;
+    struct run r = {.give_up_at = NOTE_FOREVER,
+                    .interrupted_at = -SECOND_WINDOW,
+                    .fork_generation = fork_generation};
+    r.main = goroutine_new(args, nargs, kwnames);
+    if (!r.main)
+        return NULL;
+    goroutine_of(r.main)->is_main = true;
+    current = &r;
+    note_clear(&r.note);
+    sched_watch(&r.note, true);
+    g_start(r.main);
+    wait_for_main(&r);
+    if (forked_away(&r))
+        return outcome(&r, NULL);
+    r.main_ended = true;
+    note_clear(&r.note);
+    PyObject *late = end_all(&r);
+    if (!forked_away(&r)) {
+        sched_unwatch(&r.note);
+        current = NULL;
+    }
+    return outcome(&r, late);
+}

@@ -1,0 +1,88 @@
+"""Go's concurrency model for Python: goroutines, channels and select on an M:P:G scheduler.
+
+    from goroutines import Chan, go, run
+
+    def worker(jobs, results):
+        for job in jobs:
+            results.send(job * job)
+
+    def main():
+        jobs, results = Chan(int), Chan(int)
+        go(worker, jobs, results)
+        jobs.send(7)
+        print(results.recv())
+
+    run(main)
+
+Any ordinary function can be a goroutine. A goroutine that blocks, in this library or in any call that
+releases the GIL, does not hold up the others.
+"""
+
+from . import _import_locks, debug
+from ._core import (
+    Chan,
+    ChannelClosed,
+    DeadlockError,
+    GoroutineExit,
+    RecvChan,
+    SendChan,
+    _shutdown,
+    go,
+    goexit,
+    gomaxprocs,
+    gosched,
+    lock_os_thread,
+    num_goroutine,
+    recv,
+    run,
+    select,
+    send,
+    set_max_threads,
+    sleep,
+    stack_size,
+    unlock_os_thread,
+)
+from ._hook import ExceptHookArgs, excepthook
+from ._types import Selected
+from .timers import Ticker, Timer, after, after_func
+
+__all__ = [
+    "Chan",
+    "ChannelClosed",
+    "DeadlockError",
+    "ExceptHookArgs",
+    "GoroutineExit",
+    "RecvChan",
+    "Selected",
+    "SendChan",
+    "Ticker",
+    "Timer",
+    "after",
+    "after_func",
+    "debug",
+    "excepthook",
+    "go",
+    "goexit",
+    "gomaxprocs",
+    "gosched",
+    "lock_os_thread",
+    "num_goroutine",
+    "recv",
+    "run",
+    "select",
+    "send",
+    "set_max_threads",
+    "sleep",
+    "stack_size",
+    "unlock_os_thread",
+]
+
+
+def _start() -> None:
+    import atexit
+
+    _import_locks.install()
+    atexit.register(_shutdown)
+
+
+_start()
