@@ -125,9 +125,13 @@ static bool preempt(int64_t now) {
 
 /* ---- the loop ---- */
 
-static bool run_late_timers(int64_t now) {
-    return timers_next() + TIMER_SLACK <= now && timers_run(now) > 0;
+/* When a timer is late, so that it is sysmon's. */
+static int64_t next_timer(void) {
+    int64_t next = timers_next();
+    return next > TIMER_NEVER - TIMER_SLACK ? TIMER_NEVER : next + TIMER_SLACK;
 }
+
+static bool run_late_timers(int64_t now) { return next_timer() <= now && timers_run(now) > 0; }
 
 static void look(void) {
     int64_t now = rt_now();
@@ -142,11 +146,6 @@ static void look(void) {
         sysmon.delay = LOOK_SHORT;
     else if (sysmon.rounds > ROUNDS_SHORT && sysmon.delay < LOOK_LONG)
         sysmon.delay *= 2;
-}
-
-static int64_t next_timer(void) {
-    int64_t next = timers_next();
-    return next > TIMER_NEVER - TIMER_SLACK ? TIMER_NEVER : next + TIMER_SLACK;
 }
 
 /* Nothing to watch: to be woken by sysmon_wake(), or by the time a timer is late. Stacks that nobody
