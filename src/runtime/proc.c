@@ -212,7 +212,8 @@ static bool may_steal_from(struct p *victim) {
     if (sched.host->parallel)
         return true;
     rt_lock(&sched.lock);
-    struct m *owner = atomic_load_explicit(&victim->m, memory_order_relaxed);
+    /* acquire: a new M is announced there without the lock */
+    struct m *owner = atomic_load_explicit(&victim->m, memory_order_acquire);
     bool may = !owner || (!atomic_load_explicit(&owner->in_runtime, memory_order_acquire) &&
                           sched.host->outside(owner));
     rt_unlock(&sched.lock);
