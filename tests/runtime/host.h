@@ -27,6 +27,11 @@
 
 #if defined(CONTEXT_ASAN) || defined(CONTEXT_TSAN)
 #define SANITIZED 1
+#if defined(CONTEXT_TSAN)
+/* Else each child sleeps for a second at its end. */
+const char *__tsan_default_options(void);
+UNUSED const char *__tsan_default_options(void) { return "atexit_sleep_ms=0"; }
+#endif
 #else
 #define SANITIZED 0
 #endif
