@@ -119,7 +119,6 @@ IMMUTABLE = [
     "text",
     b"bytes",
     (1, ("a", b"b")),
-    frozenset({1, 2}),
     ...,
     NotImplemented,
     int,

@@ -3,8 +3,8 @@
 import itertools
 
 import pytest
-from goroutines import Chan, ChannelClosed, go, gosched
-from helpers import in_run
+from goroutines import Chan, ChannelClosed, go
+from helpers import eventually, in_run
 
 from .support import PLACES, at, closed, full, parked
 
@@ -78,13 +78,11 @@ def test_iteration_blocks_between_values():
     go(body)
     parked()
     c.send(1)
+    assert eventually(lambda: log == [1])
     parked()
-    assert log == [1]
     c.send(2)
     c.close()
-    while log[-1] != "end":
-        gosched()
-    assert log == [1, 2, "end"]
+    assert eventually(lambda: log == [1, 2, "end"])
 
 
 @in_run

@@ -305,7 +305,7 @@ TYPES = {
     "callable": (collections.abc.Callable[[int], str], [len, lambda x: x], [1, "len"]),
     "protocol": (Closable, [Chan()], [1]),
     "own generic": (OwnGeneric[int], [OwnGeneric()], [1]),
-    "own __instancecheck__": (Magic, ["magic"], ["plain", Magic()]),
+    "own __instancecheck__": (Magic, ["magic"], ["plain", 1]),
     "enum": (Name, [Name.ONE], [1, "ONE"]),
     "channel": (Chan, [Chan(), Chan(int)], [None, Chan]),
     "channel of int": (Chan[int], [Chan(int)], [1]),

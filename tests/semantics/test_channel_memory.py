@@ -53,8 +53,8 @@ def test_the_buffer_is_visible_to_the_collector():
     c = Chan(object, 2)
     thing = Thing()
     c.send(thing)
-    assert thing in gc.get_referents(c)
     assert gc.is_tracked(c)
+    assert any(thing is r or thing in gc.get_referents(r) for r in gc.get_referents(c))
 
 
 @pytest.mark.parametrize("kind", ["itself", "object", "views", "two channels"])

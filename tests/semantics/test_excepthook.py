@@ -64,7 +64,7 @@ def test_the_program_goes_on():
         go(c.send, 1)
         assert c.recv() == 1
         assert eventually(lambda: len(seen) == 20)
-    assert num_goroutine() == 1
+    assert eventually(lambda: num_goroutine() == 1)
 
 
 @in_run

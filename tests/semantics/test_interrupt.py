@@ -195,8 +195,8 @@ def test_cleanup_after_main_can_be_interrupted():
         def main():
             begun = G.Chan()
             def stubborn():
-                begun.send(None)
                 try:
+                    begun.send(None)
                     G.select()
                 finally:
                     ready()
@@ -217,8 +217,8 @@ def test_other_goroutines_are_ended_in_order_after_an_interrupt():
         def main():
             begun = G.Chan()
             def body():
-                begun.send(None)
                 try:
+                    begun.send(None)
                     G.select()
                 finally:
                     print("finally")

@@ -195,8 +195,8 @@ def test_every_goroutine_gets_goroutine_exit(how, n_procs):
         begun = Chan()
 
         def body():
-            begun.send(None)
             try:
+                begun.send(None)
                 BLOCKED[how]()
                 log.append("went on")
             except GoroutineExit:
@@ -225,8 +225,8 @@ def test_the_others_end_too_when_main_fails(error):
 
         def body():
             with_block = Chan()
-            begun.send(None)
             try:
+                begun.send(None)
                 with_block.recv()
             finally:
                 log.append("finally")
@@ -289,10 +289,7 @@ def test_one_that_computes_gets_it_at_its_next_bytecode():
     state = {"n": 0, "ended": None}
 
     def main():
-        begun = Chan()
-
         def body():
-            begun.send(None)
             try:
                 while True:
                     state["n"] += 1
@@ -301,7 +298,7 @@ def test_one_that_computes_gets_it_at_its_next_bytecode():
                 raise
 
         go(body)
-        begun.recv()
+        assert eventually(lambda: state["n"])
 
     run(main)
     assert state["ended"] is not None
@@ -314,21 +311,20 @@ def test_goroutine_exit_comes_once():
     log = []
 
     def main():
-        begun = Chan()
-
         def body():
-            begun.send(None)
-            for attempt in range(20):
+            for step in range(20):
                 try:
+                    if step == 0:
+                        select()
                     sleep(0.002)
                 except GoroutineExit:
-                    log.append(attempt)
+                    log.append(step)
 
         go(body)
-        begun.recv()
+        parked(1, "select (no cases)")
 
     run(main)
-    assert len(log) == 1
+    assert log == [0]
 
 
 def test_one_that_computes_gets_it_once():
@@ -338,21 +334,25 @@ def test_one_that_computes_gets_it_once():
         begun = Chan()
 
         def body():
-            begun.send(None)
-            end = time.monotonic() + 0.05
-            while time.monotonic() < end:
-                try:
-                    for _ in range(1000):
-                        pass
-                except GoroutineExit:
-                    hits.append(1)
-            sleep(0.01)
+            try:
+                begun.send(None)
+                while True:
+                    pass
+            except GoroutineExit:
+                hits.append("first")
+            try:
+                end = time.monotonic() + 0.05
+                while time.monotonic() < end:
+                    pass
+                sleep(0.01)
+            except GoroutineExit:
+                hits.append("second")
 
         go(body)
         begun.recv()
 
     run(main)
-    assert hits == [1]
+    assert hits == ["first"]
 
 
 def test_a_goroutine_started_by_cleanup_does_not_survive():
@@ -366,8 +366,8 @@ def test_a_goroutine_started_by_cleanup_does_not_survive():
             select()
 
         def body():
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 go(late)
@@ -408,8 +408,8 @@ def test_cleanup_may_block(how, pause):
         c, begun = Chan(), Chan()
 
         def body(me, before, clean_up):
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 sleep(before)
@@ -433,15 +433,15 @@ def test_nobody_gets_it_again_while_a_blocking_call_may_provide():
         c, begun = Chan(), Chan()
 
         def waiter():
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 log.append(c.recv())
 
         def provider():
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 time.sleep(0.15)
@@ -463,15 +463,15 @@ def test_nobody_gets_it_again_while_one_computes():
         c, begun = Chan(), Chan()
 
         def waiter():
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 log.append(c.recv())
 
         def provider():
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 end = time.monotonic() + 0.1
@@ -488,18 +488,23 @@ def test_nobody_gets_it_again_while_one_computes():
     assert log == ["computed"]
 
 
+ASLEEP = {
+    "recv": "chan receive",
+    "send": "chan send",
+    "iteration": "chan receive",
+    "select": "select",
+    "select, none": "select (no cases)",
+    "send, full": "chan send",
+}
+
+
 @pytest.mark.parametrize("n", [1, 4, 50])
-@pytest.mark.parametrize(
-    "how", ["recv", "send", "iteration", "select", "select, none", "send, full"]
-)
+@pytest.mark.parametrize("how", ASLEEP)
 def test_all_asleep_for_good_get_it_again(how, n):
     log = []
 
     def main():
-        begun = Chan()
-
         def stubborn(me):
-            begun.send(None)
             for _ in range(3):
                 try:
                     BLOCKED[how]()
@@ -508,8 +513,7 @@ def test_all_asleep_for_good_get_it_again(how, n):
 
         for i in range(n):
             go(stubborn, i)
-        for _ in range(n):
-            begun.recv()
+        parked(n, ASLEEP[how])
 
     start = time.monotonic()
     run(main)
@@ -521,10 +525,7 @@ def test_a_second_delivery_waits_for_the_last_timer():
     log = []
 
     def main():
-        begun = Chan()
-
         def stubborn():
-            begun.send(None)
             for _ in range(2):
                 try:
                     select()
@@ -532,7 +533,6 @@ def test_a_second_delivery_waits_for_the_last_timer():
                     log.append(time.monotonic())
 
         def slow():
-            begun.send(None)
             try:
                 select()
             finally:
@@ -540,8 +540,7 @@ def test_a_second_delivery_waits_for_the_last_timer():
 
         go(stubborn)
         go(slow)
-        begun.recv()
-        begun.recv()
+        parked(2, "select (no cases)")
 
     run(main)
     assert len(log) == 2 and log[1] - log[0] >= 0.19
@@ -555,8 +554,8 @@ def test_what_cleanup_raises(error):
         begun = Chan()
 
         def body():
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 raise error

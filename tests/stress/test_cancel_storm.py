@@ -16,6 +16,7 @@ from goroutines import (
     send,
     sleep,
 )
+from semantics.support import parked
 
 from .load import amount, dice, execute, on_all_procs
 
@@ -64,8 +65,8 @@ def test_the_end_comes_at_any_moment(procs):
             channels = [Chan(int, rng.choice([0, 1])) for _ in range(5)]
 
             def body(i):
-                begun.append(i)
                 try:
+                    begun.append(i)
                     WAYS[i % len(WAYS)](channels[i % 5])
                 except TimeoutError:
                     pass
@@ -129,15 +130,15 @@ def test_cleanup_talks_to_other_cleanup(procs):
         begun = Chan()
 
         def one(c):
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 c.send("bye")
 
         def other(c):
-            begun.send(None)
             try:
+                begun.send(None)
                 select()
             finally:
                 log.append(c.recv())
@@ -161,10 +162,7 @@ def test_stubborn_ones(procs):
     left = []
 
     def main():
-        begun = Chan()
-
         def body(i):
-            begun.send(None)
             for _ in range(times[i]):
                 try:
                     Chan().recv()
@@ -174,8 +172,7 @@ def test_stubborn_ones(procs):
 
         for i in range(len(times)):
             go(body, i)
-        for _ in times:
-            begun.recv()
+        parked(sum(n > 0 for n in times))
 
     execute(procs, main)
     assert sorted(left) == list(range(len(times)))

@@ -76,8 +76,8 @@ def test_parked_in_many_ways_and_ended_by_run():
         begun = Chan(int, 1000)
 
         def body(i):
-            begun.send(i)
             try:
+                begun.send(i)
                 ways[i % 5]()
             finally:
                 ended.append(i)
