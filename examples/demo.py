@@ -20,7 +20,6 @@ from pathlib import Path
 
 import daisy
 import digest
-
 from goroutines import debug, gomaxprocs, run
 
 CHAIN = 100_000

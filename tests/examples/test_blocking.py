@@ -7,7 +7,8 @@ from helpers import slack
 REPORT = re.compile(
     r"500 goroutines slept 2500 times and read (\d+) MB in (\d+\.\d+) s "
     r"\(one after another: 125 s\)\n"
-    r"a ticker of 10 ms beside them: (\d+) ticks, the worst (\d+\.\d) ms late\n"
+    r"a ticker of 10 ms beside them: (\d+) ticks, "
+    r"late by (\d+\.\d) ms \(median\), (\d+\.\d) ms \(worst\)\n"
     r"(\d+) OS threads at the peak\n"
 )
 
@@ -15,9 +16,11 @@ REPORT = re.compile(
 def test_ticker_beside_blocking_calls(example):
     done = example("blocking.py")
     assert (done.returncode, done.stderr) == (0, "")
-    megabytes, seconds, ticks, late, threads = map(float, REPORT.fullmatch(done.stdout).groups())
+    numbers = map(float, REPORT.fullmatch(done.stdout).groups())
+    megabytes, seconds, ticks, median, worst, threads = numbers
     assert megabytes > 0
     assert seconds < slack(20)
     assert ticks >= 5
-    assert late < slack(250)
+    assert median < slack(30)
+    assert worst < slack(1000)  # 500 threads share the GIL; one that blocks others takes seconds
     assert 2 <= threads <= 600
