@@ -7,8 +7,8 @@ special. The memory is that of the whole chain: goroutines, channels and what th
 
     $ python daisy.py 100000
     100001
-    100000 goroutines alive at once, in 480 MB (4.9 KB each), on 2 OS threads
-    0.65 s: 5.1 us to start each, 1.4 us to pass the number on and end
+    100000 goroutines alive at once, in 886 MB (8.9 KB each), on 3 OS threads
+    1.57 s: 14.3 us to start each, 1.4 us to pass the number on and end
 """
 
 import argparse

@@ -4,8 +4,8 @@ Runs `digest.py` and `daisy.py`, checks some of their results another way, and s
 what there is to notice. Exit code 0 means that the checks held.
 
     $ python demo.py
-    1. SHA-256 of every file in /usr/lib/python3.11
-       1750 files, 42.4 MB in 0.21 s: 19 goroutines on 7 OS threads
+    1. SHA-256 of every file in /usr/lib/python3.12
+       8,535 files, 268.9 MB in 0.57 s: 18 goroutines on 12 OS threads
        20 sums compared with those of plain hashlib: equal
     2. A number handed along a chain of 100,000 goroutines
     ...

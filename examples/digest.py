@@ -7,10 +7,10 @@ are ordinary blocking calls; while they run outside the interpreter, other gorou
 processors. Every send also selects on `done`. The collector closes it when it leaves, at the end
 or at the first error, so no stage is ever left waiting for a reader that has gone.
 
-    $ python digest.py DIR              # the lines of sha256sum, sorted by path in byte order
+    $ python digest.py DIR    # the lines of sha256sum, sorted by path in byte order
     a59c4a47bb4ef3d2...  DIR/abc.py
     ...
-    1750 files, 42400000 bytes in 0.21 s; 19 goroutines started, 7 OS threads
+    8535 files, 268931656 bytes in 0.62 s; 18 goroutines started, 13 OS threads
 
 The files are those of `find DIR -xtype f`: a link to a file counts as a file, as it does for
 sha256sum; a link to a folder is not entered; what is no file (a dangling link, a socket) is left

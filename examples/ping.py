@@ -5,12 +5,13 @@ reply channel. The main loop does not wait for an answer before it asks again, a
 selects on the ticker and on the outcomes, and stops the ticker's case by a channel of None.
 
     $ python ping.py --seed 2 --count 5
-    seq=0 time=19.6 ms
-    seq=2 time=1.7 ms
+    seq=0 time=23.9 ms
+    seq=2 time=18.6 ms
+    seq=3 time=8.0 ms
+    seq=4 time=15.4 ms
     seq=1 timeout
-    ...
     5 sent, 4 received, 20% loss
-    rtt min/avg/max = 1.7/13.9/19.6 ms
+    rtt min/avg/max = 8.0/16.5/23.9 ms
 
 The seed decides which questions are lost and how long each answer takes; the times are measured.
 """
