@@ -5,11 +5,11 @@ member hands its Counter back as a result. Reduce: the counters are added up. If
 read, the group ends the members that are left, waits for them and raises the error here: alone, or
 in an ExceptionGroup if others failed meanwhile. `except*` takes both.
 
-    $ python wordcount.py --glob '*.rst' --top 3 DIR
-          312 the
-          187 a
-          151 to
-    20 files, 6410 words
+    $ python wordcount.py --glob '*.py' --top 3 /usr/lib/python3.12/email
+         1610 the
+         1413 self
+         1229 value
+    29 files, 44442 words
 """
 
 import argparse
