@@ -286,17 +286,6 @@ static PyObject *refuse_reduce(PyObject *self, PyObject *unused) {
     return NULL;
 }
 
-/* A value that is copied on its way through a by_value channel keeps the channels inside it. */
-static PyObject *deepcopy(PyObject *self, PyObject *memo) {
-    PyObject *passes = helper("goroutines._copy", "is_by_value");
-    PyObject *is = passes ? PyObject_CallOneArg(passes, memo) : NULL;
-    int by_value = is ? PyObject_IsTrue(is) : -1;
-    Py_XDECREF(is);
-    if (by_value < 0)
-        return NULL;
-    return by_value ? Py_NewRef(self) : refuse_reduce(self, NULL);
-}
-
 /* ---- Chan: life ---- */
 
 static int parse_capacity(PyObject *capacity, size_t *cap) {
@@ -452,7 +441,7 @@ static Py_hash_t view_hash(PyObject *self) {
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("Chan[int]")},       \
         {"__reduce_ex__", refuse_reduce, METH_O, NULL},                                        \
         {"__reduce__", refuse_reduce, METH_NOARGS, NULL},                                      \
-        {"__copy__", refuse_reduce, METH_NOARGS, NULL}, {"__deepcopy__", deepcopy, METH_O, NULL}
+        {"__copy__", refuse_reduce, METH_NOARGS, NULL}, {"__deepcopy__", refuse_reduce, METH_O, NULL}
 #define COMMON_GETTERS                                                                           \
     {"capacity", get_capacity, NULL, PyDoc_STR("How many values the buffer holds."), NULL},      \
         {"elem", get_elem, NULL, PyDoc_STR("The type of the values, as given."), NULL},          \

@@ -13,6 +13,7 @@
 #define MS INT64_C(1000000)
 #define RECHECK_FIRST (10 * MS)
 #define RECHECK_LONGEST (1000 * MS)
+#define CONFIRM_AFTER (40 * MS)
 #define FIRST_LOOK MS /* of a main thread that waits without run() */
 
 static bool enabled;
@@ -101,10 +102,32 @@ static bool handlers_installed(void) {
 
 /* ---- the condition ---- */
 
-static void look_again(int64_t *recheck) {
-    *recheck = rt_now() + pause_between;
-    pause_between = pause_between * 2 < RECHECK_LONGEST ? pause_between * 2 : RECHECK_LONGEST;
+static void look_again(int64_t *recheck, int64_t pause) {
+    *recheck = rt_now() + pause;
     sched_watcher_armed(true);
+}
+
+static bool other_ways_out(bool caller_is_native) {
+    return native_callers || other_threads(caller_is_native) || handlers_installed();
+}
+
+/* A native thread that was just created shows only when it has its thread state: so all must be found
+ * asleep twice, with nothing having run in between. */
+static bool confirmed(int64_t *recheck) {
+    static uint64_t switches_then;
+    static int64_t since;
+    struct sched_stats s;
+    sched_stats(&s);
+    if (since && s.switches == switches_then && rt_now() - since >= CONFIRM_AFTER) {
+        since = 0;
+        return true;
+    }
+    if (!since || s.switches != switches_then) {
+        since = rt_now();
+        switches_then = s.switches;
+    }
+    look_again(recheck, CONFIRM_AFTER);
+    return false;
 }
 
 static bool found(int64_t *recheck, bool caller_is_native) {
@@ -116,11 +139,12 @@ static bool found(int64_t *recheck, bool caller_is_native) {
         sched_watcher_armed(false);
         return false;
     }
-    if (native_callers || other_threads(caller_is_native) || handlers_installed()) {
-        look_again(recheck);
+    if (other_ways_out(caller_is_native)) {
+        look_again(recheck, pause_between);
+        pause_between = pause_between * 2 < RECHECK_LONGEST ? pause_between * 2 : RECHECK_LONGEST;
         return false;
     }
-    return true;
+    return confirmed(recheck);
 }
 
 bool deadlock_found(int64_t *recheck) { return found(recheck, false); }

@@ -5,23 +5,21 @@ import pickle
 from types import ModuleType
 from typing import Any
 
-from ._core import Chan, RecvChan, SendChan
+from ._core import Chan, RecvChan, SendChan, _object_at
 
 _AS_THEY_ARE = (ModuleType, Chan, SendChan, RecvChan)
-_ATOMIC = (int, float, complex, bool, str, bytes, type(None), type, range, *_AS_THEY_ARE)
+_ATOMIC = (int, float, complex, bool, str, bytes, type(None), type, range)
 
 
 class _Memo(dict[int, Any]):
-    """The memo of a copy.deepcopy() that passes channels inside a value as they are."""
+    """The memo of a copy.deepcopy() that passes channels and modules inside a value as they are.
 
+    deepcopy asks its memo first, for the id of each object that it meets and holds.
+    """
 
-def is_by_value(memo: object) -> bool:
-    """Whether a __deepcopy__ call is part of a send by value."""
-    return isinstance(memo, _Memo)
-
-
-def _keep_module(module: ModuleType, memo: dict[int, Any]) -> ModuleType:
-    return module
+    def get(self, key: int, default: Any = None) -> Any:
+        thing = _object_at(key)
+        return thing if isinstance(thing, _AS_THEY_ARE) else super().get(key, default)
 
 
 def by_value(value: Any) -> Any:

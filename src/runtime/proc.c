@@ -72,11 +72,27 @@ static struct p *p_new(int id) {
     return p;
 }
 
+/* Scheduler lock held. */
+static void global_push(struct g *g) {
+    glist_push(&sched.queue, g);
+    atomic_store_explicit(&sched.queue_len, sched.queue.len, memory_order_release);
+}
+
+/* Scheduler lock held. Nobody will run p any more: what it has queued goes to the global queue. */
+static void drain(struct p *p) {
+    struct g *batch[RUNQ_SIZE / 2];
+    for (uint32_t n; (n = runq_grab(&p->runq, batch, true)) > 0;)
+        for (uint32_t i = 0; i < n; i++)
+            global_push(batch[i]);
+}
+
 void sched_idle_p_put(struct p *p) {
     atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
     p->retired = !p_in_use(p);
-    if (p->retired)
-        return; /* what it still has queued, others find by stealing */
+    if (p->retired) {
+        drain(p);
+        return;
+    }
     p->idle = true;
     p->link = sched.idle_p;
     sched.idle_p = p;
@@ -123,12 +139,6 @@ static struct p *m_drop(struct m *m) {
 static struct p *own_p(void) {
     struct m *m = rt_m();
     return m && atomic_load_explicit(&m->in_runtime, memory_order_relaxed) ? m->own_p : NULL;
-}
-
-/* Scheduler lock held. */
-static void global_push(struct g *g) {
-    glist_push(&sched.queue, g);
-    atomic_store_explicit(&sched.queue_len, sched.queue.len, memory_order_release);
 }
 
 static struct g *global_pop(void) {
@@ -259,12 +269,9 @@ bool sched_work_waits(void) {
 
 /* ---- leaving ---- */
 
+/* The last of g: its state is left, its stack is not in use any more. */
 static void ended(struct p *p, struct g *g) {
     sched.host->free(g);
-    if (p)
-        counter_add(&p->finished, 1);
-    else
-        atomic_fetch_add(&sched.finished, 1);
     g_recycle(p, g);
 }
 
@@ -442,6 +449,17 @@ bool sched_take_p(struct m *m, struct p *p) {
 
 /* ---- goroutines begin and end ---- */
 
+static void count_finished(struct p *p) {
+    if (p) {
+        counter_add(&p->finished, 1);
+        return;
+    }
+    atomic_fetch_add(&sched.finished, 1);
+    rt_lock(&sched.lock);
+    sched.without_p--;
+    rt_unlock(&sched.lock);
+}
+
 static void goroutine_entry(void) {
     context_entered();
     resumed();
@@ -452,13 +470,9 @@ static void goroutine_entry(void) {
     mark_in_runtime(m);
     if (!m->own_p)
         p_is_gone(m);
-    if (!m->own_p) {
-        rt_lock(&sched.lock);
-        sched.without_p--;
-        rt_unlock(&sched.lock);
-    }
     m->dying = g->wired_for_life || g_wired(g);
     g_set_status(g, G_DEAD);
+    count_finished(m->own_p);
     sched_leave_m(m, g, LEAVE_DEAD);
 }
 
@@ -543,8 +557,23 @@ static void end_deep_sleep(void) {
         sysmon_wake();
 }
 
+/* Scheduler lock held. p, which is nobody's, or another one if it is not in use any more; NULL: none. */
+static struct p *usable(struct p *p) {
+    if (p_in_use(p))
+        return p;
+    sched_idle_p_put(p);
+    return sched.queue.len ? sched_idle_p_get() : NULL;
+}
+
 void sched_start_m(struct p *p, bool spinning) {
     rt_lock(&sched.lock);
+    p = usable(p);
+    if (!p) {
+        rt_unlock(&sched.lock);
+        if (spinning)
+            atomic_fetch_sub(&sched.nspinning, 1);
+        return;
+    }
     struct m *m = sched.idle_m;
     if (m) {
         idle_m_unlink(m);
@@ -732,13 +761,13 @@ static void go_idle(struct m *m) {
         sleep_for_good();
     stop_spinning(m, false);
     rt_lock(&sched.lock);
+    if (m->own_p && !p_in_use(m->own_p))
+        sched_idle_p_put(m_drop(m));
     bool work = sched.queue.len > 0;
-    if (work && !m->own_p) {
-        struct p *p = sched_idle_p_get();
-        if (p)
-            m_take(m, p);
-    }
-    if (m->own_p && (!p_in_use(m->own_p) || !work))
+    struct p *p = work && !m->own_p ? sched_idle_p_get() : NULL;
+    if (p)
+        m_take(m, p);
+    if (m->own_p && !work)
         sched_idle_p_put(m_drop(m));
     if (m->own_p) {
         rt_unlock(&sched.lock);
