@@ -48,23 +48,28 @@ static bool outside(struct m *m) {
     return ts && !compat_attached(ts);
 }
 
-#if PY_VERSION_HEX < 0x030c0000
-bool host_interpreter_free(void) { return _PyThreadState_UncheckedGet() == NULL; }
-#else
 static void look_at_m(struct m *m, void *arg) {
     struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
     PyThreadState *ts = g ? goroutine_of(g)->ts : NULL;
     if (ts && compat_attached(ts))
-        *(bool *)arg = true;
+        *(enum holder *)arg = atomic_load(&m->p) ? HOLDER_WITH_P : HOLDER_WITHOUT_P;
 }
 
-bool host_interpreter_free(void) {
-    bool held = main_state && compat_attached(main_state);
-    if (!held)
-        sched_each_m(look_at_m, &held);
-    return !held;
-}
+static enum holder interpreter_holder(void) {
+    enum holder holder = HOLDER_NONE;
+#if PY_VERSION_HEX < 0x030c0000
+    if (!_PyThreadState_UncheckedGet())
+        return HOLDER_NONE;
+    holder = HOLDER_WITHOUT_P; /* unless an M is found that has it */
+#else
+    if (main_state && compat_attached(main_state))
+        return HOLDER_WITHOUT_P;
 #endif
+    sched_each_m(look_at_m, &holder);
+    return holder;
+}
+
+bool host_interpreter_free(void) { return interpreter_holder() == HOLDER_NONE; }
 
 /* ---- native waits ---- */
 
@@ -118,7 +123,7 @@ const struct host python_host = {
     .free = free_state,
     .pinned = pinned,
     .outside = outside,
-    .interpreter_free = host_interpreter_free,
+    .interpreter_holder = interpreter_holder,
     .block = block,
     .unblock = unblock,
     .interrupted = interrupt_signals,

@@ -3,7 +3,7 @@
 import copy
 import pickle
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from ._core import Chan, RecvChan, SendChan, _object_at
 
@@ -18,8 +18,16 @@ class _Memo(dict[int, Any]):
     """
 
     def get(self, key: int, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or isinstance(_object_at(cast(int, key)), _AS_THEY_ARE)
+
+    def __missing__(self, key: int) -> Any:
         thing = _object_at(key)
-        return thing if isinstance(thing, _AS_THEY_ARE) else super().get(key, default)
+        if isinstance(thing, _AS_THEY_ARE):
+            return thing
+        raise KeyError(key)
 
 
 def by_value(value: Any) -> Any:

@@ -10,6 +10,6 @@ class Selected(NamedTuple):
     ok: False for a receive from a closed, drained channel, and for the default.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple.index()
     value: Any
     ok: bool

@@ -34,6 +34,12 @@ struct p;
 
 /* ---- the host ---- */
 
+enum holder {
+    HOLDER_NONE,
+    HOLDER_WITH_P,
+    HOLDER_WITHOUT_P, /* a thread that is no M, or a goroutine whose P was taken */
+};
+
 struct host {
     /* Bytes at the high end of each goroutine's stack that belong to the host (g->host). */
     size_t goroutine_size;
@@ -55,8 +61,8 @@ struct host {
     /* sysmon: is the goroutine on this M outside the interpreter? Must not block. The M may move on
      * meanwhile; what is read is kept alive by sched_look_lock(). */
     bool (*outside)(struct m *m);
-    /* sysmon, parallel == false: nobody of ours holds the interpreter. */
-    bool (*interpreter_free)(void);
+    /* sysmon, parallel == false: who holds the interpreter at this instant. */
+    enum holder (*interpreter_holder)(void);
     /* A thread is about to wait natively, or is back. block() returns the rt_now() time at which
      * poked() is to be called the first time (NOTE_FOREVER: only when poked). */
     int64_t (*block)(struct g *g);
@@ -124,8 +130,9 @@ struct p {
     /* Counters: written by the M that has the P, read by anybody. */
     _Atomic uint64_t started, finished, switches, steals;
     /* sysmon's notes on it. */
-    uint32_t seen_tick;
+    uint32_t seen_tick, outside_tick;
     int64_t seen_when;
+    int64_t outside_since; /* seen outside since then, the interpreter being free; 0: no */
 };
 
 /* ---- M ---- */

@@ -18,6 +18,7 @@
 #define LOOK_LONG (400 * US)
 #define ROUNDS_SHORT 50       /* looks without a find before they become rarer */
 #define ROUNDS_QUIET 25       /* looks without anybody waiting before the deep sleep */
+#define BLOCKED_AFTER (30 * US)
 #define TIME_SLICE (10000 * US)
 #define TIMER_SLACK (200 * US) /* an idle M comes first */
 #define SCAVENGE_AFTER (5000000000)
@@ -47,7 +48,7 @@ static void pass_on(struct p *p, _Atomic uint64_t *counter) {
 
 static bool outside(struct p *p) {
     sched_look_lock();
-    struct m *m = atomic_load(&p->m);
+    struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
     bool is = m && !atomic_load_explicit(&m->in_runtime, memory_order_acquire) && m_curg(m) &&
               sched.host->outside(m);
     sched_look_unlock();
@@ -55,22 +56,43 @@ static bool outside(struct p *p) {
 }
 
 static bool take(struct p *p, _Atomic uint64_t *counter) {
-    struct m *m = atomic_load(&p->m);
+    struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
     if (!m || !sched_take_p(m, p))
         return false;
     pass_on(p, counter);
     return true;
 }
 
-/* The first P whose goroutine is outside and that has work, or (own_work false) any such P. */
-static bool hand_off_one(bool own_work) {
+/* Whether p's goroutine is blocked. Outside alone may mean that it waits for the interpreter, and then
+ * another M would only wait beside it (with 100 computing goroutines, 100 Ms). But one that was outside
+ * while the interpreter was free, and is so still some time later, waits for something else. */
+static bool blocked(struct p *p, bool interpreter_free, int64_t now) {
+    uint32_t tick = atomic_load_explicit(&p->tick, memory_order_relaxed);
+    if (!outside(p)) {
+        p->outside_since = 0;
+        return false;
+    }
+    if (sched.host->parallel)
+        return true;
+    if (!p->outside_since || p->outside_tick != tick) {
+        p->outside_tick = tick;
+        p->outside_since = interpreter_free ? now : 0;
+        return false;
+    }
+    return now - p->outside_since >= BLOCKED_AFTER;
+}
+
+/* Hands off the Ps of blocked goroutines: all that have work of their own, or one for the global queue. */
+static bool hand_off(bool interpreter_free, int64_t now) {
+    bool did = false;
     int n = atomic_load(&sched.nallp);
     for (int i = 0; i < n; i++) {
         struct p *p = sched.allp[i];
-        if ((!own_work || runq_len(&p->runq)) && outside(p) && take(p, &sched.handoffs))
-            return true;
+        if (blocked(p, interpreter_free, now) &&
+            (runq_len(&p->runq) || (!did && atomic_load(&sched.queue_len))))
+            did |= take(p, &sched.handoffs);
     }
-    return false;
+    return did;
 }
 
 static bool start_idle_p(void) {
@@ -86,19 +108,12 @@ static bool start_idle_p(void) {
     return p != NULL;
 }
 
-/* Work waits, and whoever could run it would not have to wait for the interpreter. */
-static bool put_to_work(void) {
-    return hand_off_one(true) || start_idle_p() || hand_off_one(false);
-}
-
-/* What was seen once may be a goroutine just about to go on: so it is looked at twice. */
-static bool interpreter_is_free(void) {
-    if (sched.host->parallel)
-        return true;
-    if (!sched.host->interpreter_free())
-        return false;
-    pause_for(LOOK_SHORT);
-    return sched_work_waits() && sched.host->interpreter_free();
+/* Work waits: whoever could run it must not be kept waiting by one who is blocked. */
+static bool put_to_work(int64_t now) {
+    enum holder holder = sched.host->parallel ? HOLDER_NONE : sched.host->interpreter_holder();
+    bool did = hand_off(holder == HOLDER_NONE, now);
+    /* A holder that has a P will come to the queues itself. */
+    return did || (holder != HOLDER_WITH_P && start_idle_p());
 }
 
 static bool ran_too_long(struct p *p, int64_t now) {
@@ -138,8 +153,8 @@ static void look(void) {
     bool did = run_late_timers(now);
     bool waits = sched_work_waits();
     did |= preempt(now); /* always: it also keeps the notes on who has run since when */
-    if (waits && interpreter_is_free())
-        did |= put_to_work();
+    if (waits)
+        did |= put_to_work(now);
     sysmon.quiet_rounds = waits ? 0 : sysmon.quiet_rounds + 1;
     sysmon.rounds = did ? 0 : sysmon.rounds + 1;
     if (did)
