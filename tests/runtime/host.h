@@ -57,6 +57,14 @@ UNUSED static long scaled(long n, long least) {
     return v < least ? least : v;
 }
 
+/* Each caller has its own seed. */
+static uint32_t xorshift(uint32_t *seed) {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    return *seed;
+}
+
 /* ---- the one lock ---- */
 
 /* First come, first served, so that whoever offers it really gives it away. */
@@ -65,7 +73,8 @@ static struct {
     pthread_cond_t moved;
     uint64_t next, serving;
     _Atomic int held;
-} gil = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0};
+    uint32_t seed; /* guarded by the lock itself */
+} gil = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 1};
 
 static void gil_acquire(void) {
     if (!config.gil)
@@ -89,7 +98,7 @@ static void gil_release(void) {
 }
 
 /* What the interpreter does for others every few milliseconds. */
-UNUSED static void gil_offer(void) {
+static void gil_offer(void) {
     gil_release();
     gil_acquire();
 }
@@ -137,6 +146,8 @@ static void host_attach(struct m *m, struct g *g) {
     CHECK(atomic_compare_exchange_strong(&w->owner, &nobody, m));
     leave_current(m);
     m->host = w;
+    if (config.gil && xorshift(&gil.seed) % 16 == 0)
+        gil_offer(); /* a switch may take long */
 }
 
 static void host_attach_m(struct m *m) {
@@ -295,6 +306,11 @@ UNUSED static void compute_for(int64_t ns) {
         }
 }
 
+UNUSED static void yield(void) {
+    sched_yield_g();
+    gil_offer();
+}
+
 UNUSED static void sleep_for(int64_t ns) {
     CHECK(sched_sleep(rt_now() + ns) == WAKE_TIMEOUT);
 }
@@ -303,18 +319,14 @@ UNUSED static void sleep_for(int64_t ns) {
 UNUSED static void thread_begin(void) { gil_acquire(); }
 UNUSED static void thread_end(void) { gil_release(); }
 
+static void join_now(void *thread) { CHECK(pthread_join(*(pthread_t *)thread, NULL) == 0); }
+
+UNUSED static void join_thread(pthread_t thread) { blocked_outside(join_now, &thread); }
+
 UNUSED static struct sched_stats stats(void) {
     struct sched_stats s;
     sched_stats(&s);
     return s;
-}
-
-/* Not thread-safe, each caller has its own seed. */
-UNUSED static uint32_t xorshift(uint32_t *seed) {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 17;
-    *seed ^= *seed << 5;
-    return *seed;
 }
 
 UNUSED static int by_value(const void *a, const void *b) {
@@ -366,17 +378,26 @@ UNUSED static void run_main(void (*fn)(void *), void *arg) {
     wait_for_done(done, 1);
 }
 
-static void plain_main(void *test) { ((void (*)(void))test)(); }
+struct test {
+    const char *name;
+    void (*run)(void);
+    bool in_thread; /* not as a goroutine */
+};
 
-static void in_child(const char *name, int procs, bool one_lock, void (*test)(void)) {
+static void test_main(void *test) { ((struct test *)test)->run(); }
+
+static void in_child(struct test t, int procs, bool one_lock) {
     fflush(stdout);
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        running = name;
+        running = t.name;
         init(procs, one_lock);
         gil_acquire();
-        run_main(plain_main, (void *)test);
+        if (t.in_thread)
+            t.run();
+        else
+            run_main(test_main, &t);
         fflush(stdout);
         _exit(0);
     }
@@ -384,7 +405,7 @@ static void in_child(const char *name, int procs, bool one_lock, void (*test)(vo
     CHECK(waitpid(pid, &status, 0) == pid);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return;
-    fprintf(stderr, "FAIL %s with %d Ps%s: status %x\n", name, procs,
+    fprintf(stderr, "FAIL %s with %d Ps%s: status %x\n", t.name, procs,
             one_lock ? ", one lock" : "", status);
     exit(1);
 }
@@ -394,20 +415,29 @@ static bool selected(const char *name) {
     return !only || strcmp(only, name) == 0;
 }
 
-UNUSED static void once(const char *name, int procs, bool one_lock, void (*test)(void)) {
-    if (!selected(name))
-        return;
-    in_child(name, procs, one_lock, test);
-    printf("ok %s\n", name);
-}
-
-UNUSED static void each(const char *name, void (*test)(void)) {
+static void in_all_ways(struct test t) {
     static const int procs[] = {1, 2, 4, 8};
-    if (!selected(name))
+    if (!selected(t.name))
         return;
     for (size_t i = 0; i < COUNT(procs); i++)
-        in_child(name, procs[i], false, test);
-    in_child(name, 2, true, test);
+        in_child(t, procs[i], false);
+    in_child(t, 2, true);
+    printf("ok %s\n", t.name);
+}
+
+UNUSED static void each(const char *name, void (*run)(void)) {
+    in_all_ways((struct test){name, run, false});
+}
+
+/* The same, but run by a plain thread. */
+UNUSED static void each_in_thread(const char *name, void (*run)(void)) {
+    in_all_ways((struct test){name, run, true});
+}
+
+UNUSED static void once(const char *name, int procs, void (*run)(void)) {
+    if (!selected(name))
+        return;
+    in_child((struct test){name, run, false}, procs, false);
     printf("ok %s\n", name);
 }
 

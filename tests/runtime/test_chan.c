@@ -132,7 +132,7 @@ static void crowd_send(void *arg) {
         if (r == CHAN_OK)
             i++;
         else if (r == CHAN_WOULD_BLOCK)
-            sched_yield_g();
+            yield();
     }
 }
 
@@ -148,7 +148,7 @@ static void crowd_receive(void *arg) {
         if (r == CHAN_OK)
             CHECK(atomic_fetch_add(&w->seen[(long)v], 1) == 0); /* never twice */
         else if (r == CHAN_WOULD_BLOCK)
-            sched_yield_g();
+            yield();
         else
             CHECK(w->timeouts && r == CHAN_TIMEOUT);
     }
@@ -210,7 +210,7 @@ static void receive_until_closed(void *arg) {
 static void close_it(void *arg) {
     struct closing *x = arg;
     for (int i = 0; i < 3; i++)
-        sched_yield_g();
+        yield();
     if (chan_close(x->c))
         atomic_fetch_add(&x->closers_won, 1);
 }

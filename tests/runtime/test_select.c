@@ -53,7 +53,7 @@ static void sell(void *arg) {
         else
             CHECK(m->hurried && (o.result == CHAN_TIMEOUT || o.result == CHAN_WOULD_BLOCK));
         if (o.result == CHAN_WOULD_BLOCK)
-            sched_yield_g();
+            yield();
     }
 }
 
@@ -69,7 +69,7 @@ static void buy(void *arg) {
         if (o.result == CHAN_CLOSED)
             return;
         if (o.result == CHAN_WOULD_BLOCK)
-            sched_yield_g();
+            yield();
         if (o.result != CHAN_OK)
             continue;
         CHECK(o.index < CHANNELS);
@@ -92,7 +92,7 @@ static void trade(long rounds, bool hurried) {
     }
     wait_for_done(sold, PEOPLE);
     while (chan_len(m.c[3]))
-        sched_yield_g();
+        yield();
     for (int k = 0; k < CHANNELS; k++)
         chan_close(m.c[k]);
     wait_for_done(bought, PEOPLE);
@@ -187,7 +187,7 @@ static void nil_cases(void) {
 }
 
 static void send_soon(void *arg) {
-    sched_yield_g();
+    yield();
     send_value(arg, 9);
 }
 
@@ -231,13 +231,13 @@ static void select_until_closed(void *arg) {
 
 static void close_a(void *arg) {
     struct closer *x = arg;
-    sched_yield_g();
+    yield();
     chan_close(x->a);
 }
 
 static void close_b(void *arg) {
     struct closer *x = arg;
-    sched_yield_g();
+    yield();
     chan_close(x->b);
 }
 

@@ -90,7 +90,7 @@ static void use_pool(void *arg) {
         CHECK(r == CHAN_OK);
         CHECK(atomic_fetch_add(&p->in_use, n) + n <= p->units);
         if (xorshift(&seed) % 4 == 0)
-            sched_yield_g();
+            yield();
         atomic_fetch_sub(&p->in_use, n);
         sema_release(&p->s, n);
         atomic_fetch_add(&p->got, 1);
@@ -124,7 +124,7 @@ static void run_race(void *arg) {
     while (!atomic_load(&r->race->stop)) {
         CHECK(sema_acquire(&r->race->s, 1, "test", NOTE_FOREVER) == CHAN_OK);
         atomic_fetch_add(&r->race->turns[r->number], 1);
-        sched_yield_g(); /* the others come and wait */
+        yield(); /* the others come and wait */
         sema_release(&r->race->s, 1);
     }
 }

@@ -154,7 +154,7 @@ static void stop_races(void *arg) {
             armed += !was;
         }
         if (xorshift(&seed) % 2)
-            sched_yield_g();
+            yield();
         else
             sleep_for(xorshift(&seed) % 40000);
         bool stopped = timer_stop(&s.t);

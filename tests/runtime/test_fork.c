@@ -1,0 +1,120 @@
+/* fork: the child forgets all goroutines but the caller's, and can start new ones. */
+#include "host.h"
+
+static struct g *forked_g;
+
+static void after_in_child(void) {
+    forked_g = sched_fork_child();
+    pthread_mutex_init(&gil.mutex, NULL);
+    pthread_cond_init(&gil.moved, NULL);
+    gil.next = gil.serving + 1; /* the caller holds it, nobody waits */
+}
+
+static void register_handlers(void) {
+    CHECK(pthread_atfork(sched_fork_prepare, sched_fork_parent, after_in_child) == 0);
+}
+
+/* ---- what the child does ---- */
+
+static void add_up(void *arg) {
+    struct chan **c = arg;
+    send_value(c[1], recv_value(c[0]) + 1);
+}
+
+static void sleep_and_yield(void *arg) {
+    (void)arg;
+    sleep_for(MS);
+    yield();
+    block_for(100 * US);
+}
+
+static void work_in_child(void) {
+    enum { N = 200 };
+    static struct chan *chain[N + 1];
+    struct chan *done = new_chan(0);
+    for (int i = 0; i <= N; i++)
+        chain[i] = new_chan(0);
+    for (int i = 0; i < N; i++) {
+        go_done(add_up, &chain[i], done);
+        go_done(sleep_and_yield, NULL, done);
+    }
+    send_value(chain[0], 1);
+    CHECK(recv_value(chain[N]) == N + 1);
+    wait_for_done(done, 2 * N);
+    CHECK(sched_sleep(rt_now() + MS) == WAKE_TIMEOUT);
+    for (int i = 0; i < 1000 && sched_num_goroutine() > 0; i++)
+        sleep_for(MS);
+    CHECK(sched_num_goroutine() == 0);
+}
+
+static void check_child(bool was_goroutine) {
+    volatile char mine[512];
+    memset((char *)mine, 0x5a, sizeof mine);
+    CHECK((forked_g != NULL) == was_goroutine);
+    CHECK(sched_current() == NULL && stats().threads == 0);
+    alarm(HANG_SECONDS);
+    work_in_child();
+    for (size_t i = 0; i < sizeof mine; i++)
+        CHECK(mine[i] == 0x5a); /* nobody was given this stack */
+}
+
+static void wait_for_child(pid_t pid) {
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+/* The child has a child, too. */
+static void child(bool was_goroutine) {
+    check_child(was_goroutine);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0)
+        check_child(false);
+    else
+        wait_for_child(pid);
+    _exit(0);
+}
+
+static void fork_once(bool is_goroutine) {
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0)
+        child(is_goroutine);
+    wait_for_child(pid);
+}
+
+/* ---- what goes on in the parent meanwhile ---- */
+
+static _Atomic bool stop;
+
+static void keep_busy(void *arg) {
+    struct chan *c = arg;
+    while (!atomic_load(&stop)) {
+        send_value(c, 1);
+        recv_value(c);
+        sched_sleep(rt_now() + 10 * US);
+        yield();
+    }
+}
+
+static void forks(bool is_goroutine) {
+    struct chan *done = new_chan(8);
+    register_handlers();
+    for (int i = 0; i < 8; i++)
+        go_done(keep_busy, new_chan(1), done);
+    for (long i = 0; i < scaled(30, 2); i++) {
+        sched_sleep(rt_now() + 200 * US);
+        fork_once(is_goroutine);
+    }
+    atomic_store(&stop, true);
+    wait_for_done(done, 8);
+}
+
+static void from_goroutine(void) { forks(true); }
+static void from_thread(void) { forks(false); }
+
+int main(void) {
+    each("from_goroutine", from_goroutine);
+    each_in_thread("from_thread", from_thread);
+    return 0;
+}
