@@ -319,6 +319,17 @@ UNUSED static void sleep_for(int64_t ns) {
 UNUSED static void thread_begin(void) { gil_acquire(); }
 UNUSED static void thread_end(void) { gil_release(); }
 
+/* Until n wait in q, which the lock guards. */
+UNUSED static void wait_for_waiters(struct rt_lock *lock, struct waitq *q, int n) {
+    for (int found = 0; found != n; yield()) {
+        found = 0;
+        rt_lock(lock);
+        for (struct sudog *s = q->first; s; s = s->next)
+            found++;
+        rt_unlock(lock);
+    }
+}
+
 static void join_now(void *thread) { CHECK(pthread_join(*(pthread_t *)thread, NULL) == 0); }
 
 UNUSED static void join_thread(pthread_t thread) { blocked_outside(join_now, &thread); }

@@ -48,7 +48,7 @@ static void waiters_in_order(void) {
     for (long i = 0; i < N; i++) {
         s[i] = (struct numbered){.c = c, .number = i};
         go_done(send_number, &s[i], done);
-        sleep_for(2 * MS); /* it waits now */
+        wait_for_waiters(&c->lock, &c->sendq, (int)i + 1);
     }
     for (long i = 0; i < N; i++)
         CHECK(recv_value(c) == i);

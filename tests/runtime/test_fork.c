@@ -1,4 +1,5 @@
-/* fork: the child forgets all goroutines but the caller's, and can start new ones. */
+/* fork: the child forgets all goroutines but the caller's, and can start new ones.
+ * check-c: skip tsan (which starts no threads after a fork of a process that has several) */
 #include "host.h"
 
 static struct g *forked_g;
