@@ -2,6 +2,7 @@
 #include "binding.h"
 
 #include <string.h>
+#include <unistd.h>
 
 int64_t goroutines_left_behind;
 
@@ -284,11 +285,12 @@ static void finish(struct goroutine *gr, PyObject *result) {
 
 /* The forking goroutine is all there is in the child: with it the process ends, as after main. */
 static _Noreturn void exit_forked(PyObject *result) {
-    if (!result) {
-        PyErr_Print(); /* which exits for SystemExit */
-        Py_Exit(1);
-    }
-    Py_Exit(0);
+    PyObject *exc = result ? Py_NewRef(Py_None) : compat_fetch();
+    PyObject *end = helper("goroutines._forked", "end");
+    if (end)
+        Py_XDECREF(PyObject_CallOneArg(end, exc));
+    PyErr_Print();
+    _exit(1); /* end() does not return */
 }
 
 void goroutine_run(struct g *g) {
