@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from goroutines import Chan, RecvChan, SendChan, go, recv, run, select, sleep
-from goroutines.sync import WaitGroup
 
 
 class Request(NamedTuple):
@@ -64,7 +63,9 @@ def balance(work: RecvChan[Request], done: RecvChan[Worker], pool: list[Worker])
                 heapq.heapify(pool)  # its key has changed; for a handful of workers this will do
 
 
-def request(numbers: range, work: SendChan[Request], answers: SendChan[int]) -> None:
+def request(
+    numbers: range, work: SendChan[Request], answers: SendChan[int], finished: SendChan[bool]
+) -> None:
     reply = Chan(int)
     for number in numbers:
 
@@ -74,6 +75,7 @@ def request(numbers: range, work: SendChan[Request], answers: SendChan[int]) -> 
 
         work.send(Request(square, reply.sender))
         answers.send(reply.recv())
+    finished.send(True)
 
 
 def main(requesters: int, workers: int, count: int) -> None:
@@ -82,15 +84,18 @@ def main(requesters: int, workers: int, count: int) -> None:
     for worker in pool:
         go(worker.run, done.sender)
 
-    answers = Chan(int, count)
-    asking, balancing = WaitGroup(), WaitGroup()
-    balancing.go(balance, work.receiver, done.receiver, pool)
+    answers, finished = Chan(int, count), Chan(bool)
     for first in range(requesters):
-        asking.go(request, range(first + 1, count + 1, requesters), work.sender, answers.sender)
-    asking.wait()
-    work.close()
-    balancing.wait()
+        numbers = range(first + 1, count + 1, requesters)
+        go(request, numbers, work.sender, answers.sender, finished.sender)
 
+    @go
+    def close_work() -> None:
+        for _ in range(requesters):
+            finished.recv()
+        work.close()
+
+    balance(work.receiver, done.receiver, pool)
     answers.close()
     pool.sort(key=lambda worker: worker.number)
     shares = ", ".join(f"worker {worker.number} did {worker.finished}" for worker in pool)

@@ -21,7 +21,6 @@ import time
 from typing import NamedTuple
 
 from goroutines import Chan, RecvChan, SendChan, Ticker, debug, go, recv, run, select
-from goroutines.sync import WaitGroup
 
 NAP = 0.05
 ROUNDS = 5
@@ -54,19 +53,17 @@ def watch(done: RecvChan[bool], report: SendChan[Seen]) -> None:
 
 
 def main(n: int) -> None:
-    read, done, report = Chan(int, n), Chan(bool), Chan(Seen)
+    read, done, report = Chan(int), Chan(bool), Chan(Seen)
     go(watch, done.receiver, report.sender)
     began = time.perf_counter()
-    sleepers = WaitGroup()
     for _ in range(n):
-        sleepers.go(block, read.sender)
-    sleepers.wait()
+        go(block, read.sender)
+    total = sum(read.recv() for _ in range(n))
     seconds = time.perf_counter() - began
     done.close()
-    read.close()
     seen = report.recv()
     print(
-        f"{n} goroutines slept {n * ROUNDS} times and read {sum(read) / 1e6:.0f} MB "
+        f"{n} goroutines slept {n * ROUNDS} times and read {total / 1e6:.0f} MB "
         f"in {seconds:.2f} s (one after another: {n * ROUNDS * NAP:.0f} s)"
     )
     print(

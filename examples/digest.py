@@ -23,13 +23,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from goroutines import Chan, RecvChan, SendChan, debug, go, gomaxprocs, recv, run, select, send
-from goroutines.sync import WaitGroup
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Sum(NamedTuple):
@@ -84,17 +84,28 @@ def work(paths: RecvChan[str], results: SendChan[Sum], done: RecvChan[bool]) -> 
             return
 
 
+def stage(
+    ended: SendChan[bool], fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """Run fn, and say when it has ended, however it did."""
+    try:
+        fn(*args, **kwargs)
+    finally:
+        ended.send(True)
+
+
 def digest(root: str, workers: int) -> Iterator[Sum]:
     """Yield the sum of each file below `root` as it is ready; raise the first error."""
     paths, results, done = Chan(str), Chan(Sum), Chan(bool)
-    stages = WaitGroup()  # everybody who sends results
-    stages.go(walk, root, paths.sender, results.sender, done.receiver)
+    ended = Chan(bool, workers + 1)  # room for all who send results, so that nobody waits to say so
+    go(stage, ended.sender, walk, root, paths.sender, results.sender, done.receiver)
     for _ in range(workers):
-        stages.go(work, paths.receiver, results.sender, done.receiver)
+        go(stage, ended.sender, work, paths.receiver, results.sender, done.receiver)
 
     @go
     def close_results() -> None:
-        stages.wait()
+        for _ in range(workers + 1):
+            ended.recv()
         results.close()
 
     try:

@@ -1,9 +1,11 @@
-"""The most frequent words below a folder: map and reduce with a `Group`.
+"""The most frequent words below a folder: map and reduce over channels.
 
-Map: `count_words` runs for each file as a member of a group, at most `limit` of them at a time; a
-member hands its Counter back as a result. Reduce: the counters are added up. If a file cannot be
-read, the group ends the members that are left, waits for them and raises the error here: alone, or
-in an ExceptionGroup if others failed meanwhile. `except*` takes both.
+    find  --paths-->  mappers  --parts-->  reduce
+
+Map: a few goroutines take paths from one channel, and each counts the words of the files that it
+got. Reduce: each of them sends what it has found once, when it ends, so the reducer knows that it
+has everything after as many parts as there are mappers. A mapper that cannot read a file ends with
+the error in its part; the reducer then closes `quit_`, and `find` offers no more paths.
 
     $ python wordcount.py --glob '*.py' --top 3 /usr/lib/python3.12/email
          1610 the
@@ -18,36 +20,65 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
-from goroutines import Group, gomaxprocs, run
-
-
-def count_words(path: Path) -> Counter[str]:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return Counter(re.findall(r"\w+", text.lower()))
+from goroutines import Chan, RecvChan, SendChan, go, gomaxprocs, recv, run, select, send
 
 
-def wordcount(folder: Path, glob: str, limit: int) -> tuple[int, Counter[str]]:
-    """How many files below `folder` match `glob`, and how often each word is in them."""
-    with Group(limit=limit) as group:
-        counts = [
-            group.go(count_words, path) for path in sorted(folder.rglob(glob)) if path.is_file()
-        ]
-    total = Counter[str]()
-    for count in counts:
-        total.update(count.value())
-    return len(counts), total
+class Part(NamedTuple):
+    """What a mapper has counted, and the error that ended it, if one did."""
+
+    files: int
+    words: Counter[str]
+    error: OSError | None
+
+
+def find(folder: Path, glob: str, paths: SendChan[Path], quit_: RecvChan[bool]) -> None:
+    try:
+        for path in sorted(folder.rglob(glob)):
+            if path.is_file() and select(send(paths, path), recv(quit_)).index == 1:
+                return
+    finally:
+        paths.close()
+
+
+def count_words(paths: RecvChan[Path], parts: SendChan[Part]) -> None:
+    files, words, failed = 0, Counter[str](), None
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            error.filename = str(path)  # a read that fails does not say of what
+            failed = error
+            break
+        words.update(re.findall(r"\w+", text.lower()))
+        files += 1
+    parts.send(Part(files, words, failed))
+
+
+def wordcount(folder: Path, glob: str, mappers: int) -> tuple[int, Counter[str], list[OSError]]:
+    """How many files below `folder` match `glob`, how often each word is in them, what failed."""
+    paths, parts, quit_ = Chan(Path), Chan(Part), Chan(bool)
+    go(find, folder, glob, paths.sender, quit_.receiver)
+    for _ in range(mappers):
+        go(count_words, paths.receiver, parts.sender)
+    files, total, errors = 0, Counter[str](), list[OSError]()
+    for _ in range(mappers):
+        part = parts.recv()
+        files += part.files
+        total.update(part.words)
+        if part.error is not None:
+            errors.append(part.error)
+            if not quit_.closed:
+                quit_.close()
+    return files, total, errors
 
 
 def main(folder: Path, glob: str, top: int) -> int:
-    files, total, failed = 0, Counter[str](), False
-    try:
-        files, total = wordcount(folder, glob, 4 * gomaxprocs())
-    except* OSError as errors:
-        failed = True
-        for error in errors.exceptions:
-            print(f"wordcount: {error}", file=sys.stderr)
-    if failed:
+    files, total, errors = wordcount(folder, glob, 4 * gomaxprocs())
+    for error in errors:
+        print(f"wordcount: {error.filename}: {error.strerror}", file=sys.stderr)
+    if errors:
         return 1
     for word, times in sorted(total.items(), key=lambda item: (-item[1], item[0]))[:top]:
         print(f"{times:9} {word}")
