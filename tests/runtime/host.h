@@ -73,8 +73,9 @@ static struct {
     pthread_cond_t moved;
     uint64_t next, serving;
     _Atomic int held;
+    _Atomic(struct m *) holder; /* NULL: none, or a thread that is no M */
     uint32_t seed; /* guarded by the lock itself */
-} gil = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 1};
+} gil = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, NULL, 1};
 
 static void gil_acquire(void) {
     if (!config.gil)
@@ -84,6 +85,7 @@ static void gil_acquire(void) {
     while (gil.serving != ticket)
         pthread_cond_wait(&gil.moved, &gil.mutex);
     CHECK(atomic_exchange(&gil.held, 1) == 0);
+    atomic_store(&gil.holder, rt_m());
     pthread_mutex_unlock(&gil.mutex);
 }
 
@@ -91,6 +93,7 @@ static void gil_release(void) {
     if (!config.gil)
         return;
     pthread_mutex_lock(&gil.mutex);
+    atomic_store(&gil.holder, NULL);
     CHECK(atomic_exchange(&gil.held, 0) == 1);
     gil.serving++;
     pthread_cond_broadcast(&gil.moved);
@@ -179,7 +182,15 @@ static bool host_outside(struct m *m) {
     return g && atomic_load(&work_of(g)->outside);
 }
 
-static bool host_interpreter_free(void) { return !atomic_load(&gil.held); }
+static enum holder host_interpreter_holder(void) {
+    if (!atomic_load(&gil.held))
+        return HOLDER_NONE;
+    sched_look_lock(); /* an M gives the lock up before it is freed */
+    struct m *m = atomic_load(&gil.holder);
+    bool has_p = m && atomic_load(&m->p);
+    sched_look_unlock();
+    return has_p ? HOLDER_WITH_P : HOLDER_WITHOUT_P;
+}
 
 static int64_t host_block(struct g *g) {
     (void)g;
@@ -222,7 +233,7 @@ static struct host the_host = {
     .free = host_free,
     .pinned = host_pinned,
     .outside = host_outside,
-    .interpreter_free = host_interpreter_free,
+    .interpreter_holder = host_interpreter_holder,
     .block = host_block,
     .unblock = host_unblock,
     .interrupted = host_interrupted,

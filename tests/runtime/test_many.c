@@ -13,6 +13,15 @@ static long status_kb(const char *key) {
     return kb;
 }
 
+/* ThreadSanitizer takes each for a thread and knows some 8,000 of them. */
+static long how_many(long n, long least) {
+    n = scaled(n, least);
+#if defined(CONTEXT_TSAN)
+    n = n < 2000 ? n : 2000;
+#endif
+    return n;
+}
+
 static _Atomic long parked, woken;
 static struct chan *gate;
 
@@ -47,7 +56,7 @@ static void park_and_wake(long n, bool tell) {
 }
 
 static void million(void) {
-    long n = scaled(1000000, 1000);
+    long n = how_many(1000000, 1000);
     park_and_wake(n, true);
     park_and_wake(n, true); /* on stacks used before */
     for (int i = 0; i < 5000 && sched_num_goroutine() > 1; i++)
@@ -65,7 +74,7 @@ static bool count_g(struct g *g, void *arg) {
 
 /* Whoever looks at all of them sees each. */
 static void looking(void) {
-    long n = scaled(10000, 500);
+    long n = how_many(10000, 500);
     gate = new_chan(0);
     atomic_store(&parked, 0);
     atomic_store(&woken, 0);

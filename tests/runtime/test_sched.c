@@ -123,8 +123,8 @@ static void preemption(void) {
     atomic_store(&stop_hogs, false);
     for (int i = 0; i < config.procs; i++)
         go_done(hog, NULL, done);
-    yield();
-    for (int i = 0; i < 10; i++) /* this one and the hogs are more than there are Ps */
+    /* This one and the hogs are more than there are Ps. */
+    for (int64_t end = rt_now() + 5000 * MS; stats().preemptions == before && rt_now() < end;)
         yield();
     uint64_t preempted = stats().preemptions - before;
     atomic_store(&stop_hogs, true);

@@ -118,7 +118,7 @@ static void sleep_some(void *arg) {
 }
 
 static void many_sleepers(void) {
-    long n = scaled(10000, 200);
+    long n = SANITIZED ? 1000 : scaled(10000, 200);
     struct chan *done = new_chan(0);
     uint32_t seed = 9;
     for (long i = 0; i < n; i++)
