@@ -113,10 +113,9 @@ async def an_async_generator():
     [
         a_coroutine_function,
         AsyncMethod().method,
-        functools.partial(a_coroutine_function),
         an_async_generator,
     ],
-    ids=["function", "method", "partial", "generator"],
+    ids=["function", "method", "generator"],
 )
 @in_run
 def test_an_async_def_is_refused_with_advice(fn):

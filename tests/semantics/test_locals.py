@@ -520,9 +520,9 @@ def test_threading_settrace_and_setprofile_reach_goroutines():
             threading.settrace(tracer)
             threading.setprofile(profiler)
             G.go(is_traced)
+            over.recv()
             threading.settrace(None)
             threading.setprofile(None)
-            over.recv()
         G.run(main)
         print("is_traced" in traced, "is_traced" in profiled)
         """,

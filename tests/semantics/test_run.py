@@ -23,7 +23,7 @@ from goroutines import (
 )
 from helpers import eventually
 
-from .support import full, hooked, on_procs, parked, procs, spawn
+from .support import full, hooked, on_procs, parked, prints, procs, spawn
 
 # ------------------------------------------------------------------ result and exception
 
@@ -265,12 +265,16 @@ def test_with_blocks_are_left():
     assert log == ["enter", GoroutineExit]
 
 
-def test_one_that_has_not_begun_never_runs():
+@pytest.mark.parametrize("kind", ["C function", "Python function"])
+def test_one_that_has_not_begun_never_runs(kind):
     log = []
+
+    def body(i):
+        log.append(i)
 
     def main():
         for i in range(100):
-            go(log.append, i)
+            go(log.append if kind == "C function" else body, i)
 
     with procs(1):
         for _ in range(10):
@@ -387,7 +391,6 @@ def test_a_goroutine_started_by_cleanup_does_not_survive():
 CLEANUP = {
     "sleep": (lambda c: sleep(0.02), lambda c: None),
     "gosched": (lambda c: [gosched() for _ in range(50)], lambda c: None),
-    "time.sleep": (lambda c: time.sleep(0.02), lambda c: None),
     "timer": (lambda c: after(0.02).recv(), lambda c: None),
     "timeout": (lambda c: pytest.raises(TimeoutError, c.recv, timeout=0.02), lambda c: None),
     "recv and send": (lambda c: c.recv(), lambda c: c.send(1)),
@@ -426,34 +429,31 @@ def test_cleanup_may_block(how, pause):
     assert sorted(log) == ["first", "second"]
 
 
-def test_nobody_gets_it_again_while_a_blocking_call_may_provide():
-    log = []
-
-    def main():
-        c, begun = Chan(), Chan()
-
-        def waiter():
-            try:
-                begun.send(None)
-                select()
-            finally:
-                log.append(c.recv())
-
-        def provider():
-            try:
-                begun.send(None)
-                select()
-            finally:
-                time.sleep(0.15)
-                c.send("provided")
-
-        go(waiter)
-        go(provider)
-        begun.recv()
-        begun.recv()
-
-    run(main)
-    assert log == ["provided"]
+def test_cleanup_that_blocks_in_c_is_left_behind_and_ends_at_its_next_blocking_point():
+    prints(
+        """
+        import time
+        import goroutines as G
+        def main():
+            def body():
+                try:
+                    G.select()
+                finally:
+                    time.sleep(0.2)
+                    print("after the call")
+                    G.Chan().recv()
+                    print("never")
+            G.go(body)
+            while "[select (no cases)" not in G.debug.stacks():
+                G.sleep(0.001)
+        G.run(main)
+        end = time.monotonic() + 10
+        while G.num_goroutine() and time.monotonic() < end:
+            time.sleep(0.01)
+        print(G.num_goroutine())
+        """,
+        "after the call\n0",
+    )
 
 
 def test_nobody_gets_it_again_while_one_computes():
