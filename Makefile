@@ -71,7 +71,7 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 build: $(VENV)/.installed
 
 demo: $(VENV)/.installed
-	$(PY) examples/demo.py
+	@$(PY) examples/demo.py
 
 test: $(VENV)/.installed
 	$(PY) -m pytest $(ARGS) $(TESTS)

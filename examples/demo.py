@@ -4,8 +4,8 @@ Runs `digest.py` and `daisy.py`, checks some of their results another way, and s
 what there is to notice. Exit code 0 means that the checks held.
 
     $ python demo.py
-    1. SHA-256 of every file in /usr/lib/python3.12
-       8,535 files, 268.9 MB in 0.57 s: 18 goroutines on 12 OS threads
+    1. SHA-256 of every file in /usr/lib/python3.12, without site-packages
+       7,533 files, 255.2 MB in 0.61 s: 18 goroutines on 12 OS threads
        20 sums compared with those of plain hashlib: equal
     2. A number handed along a chain of 100,000 goroutines
     ...
@@ -24,12 +24,13 @@ from goroutines import debug, gomaxprocs, run
 
 CHAIN = 100_000
 CHECKED = 20
+SKIP = "site-packages"  # may be of any size
 
 
 def hash_folder(folder: str) -> bool:
-    print(f"1. SHA-256 of every file in {folder}", flush=True)
+    print(f"1. SHA-256 of every file in {folder}, without {SKIP}", flush=True)
     began, started = time.perf_counter(), debug.stats().started
-    sums = list(digest.digest(folder, 8 * gomaxprocs()))
+    sums = list(digest.digest(folder, 8 * gomaxprocs(), SKIP))
     seconds, stats = time.perf_counter() - began, debug.stats()
     sample = sums[:: max(1, len(sums) // CHECKED)][:CHECKED]
     equal = all(

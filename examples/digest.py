@@ -51,19 +51,26 @@ def offer(ch: SendChan[T], value: T, done: RecvChan[bool]) -> bool:
     return select(send(ch, value), recv(done)).index == 0
 
 
-def files(folder: str) -> Iterator[str]:
+def files(folder: str, skip: str | None) -> Iterator[str]:
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from files(entry.path)
+            if entry.name != skip:
+                yield from files(entry.path, skip)
         elif entry.is_file():
             yield entry.path
 
 
-def walk(root: str, paths: SendChan[str], results: SendChan[Sum], done: RecvChan[bool]) -> None:
+def walk(
+    root: str,
+    skip: str | None,
+    paths: SendChan[str],
+    results: SendChan[Sum],
+    done: RecvChan[bool],
+) -> None:
     try:
-        for path in files(root):
+        for path in files(root, skip):
             if not offer(paths, path, done):
                 return
     except OSError as error:
@@ -94,11 +101,14 @@ def stage(
         ended.send(True)
 
 
-def digest(root: str, workers: int) -> Iterator[Sum]:
-    """Yield the sum of each file below `root` as it is ready; raise the first error."""
+def digest(root: str, workers: int, skip: str | None = None) -> Iterator[Sum]:
+    """Yield the sum of each file below `root` as it is ready; raise the first error.
+
+    Folders of the name `skip` are not entered.
+    """
     paths, results, done = Chan(str), Chan(Sum), Chan(bool)
     ended = Chan(bool, workers + 1)  # room for all who send results, so that nobody waits to say so
-    go(stage, ended.sender, walk, root, paths.sender, results.sender, done.receiver)
+    go(stage, ended.sender, walk, root, skip, paths.sender, results.sender, done.receiver)
     for _ in range(workers):
         go(stage, ended.sender, work, paths.receiver, results.sender, done.receiver)
 
