@@ -1,7 +1,6 @@
 /* Parking and waking: who ends a wait, and who puts the goroutine on a run queue.
  *
- * The park word of a G holds, low to high: its state (2 bits), PARK_UNINTERRUPTIBLE, and in the upper
- * half what it was woken with.
+ * The state of the park word (parkword.h) goes
  *
  *     NONE ----begin----> LEAVING ---left---> PARKED
  *      ^                     |                   |
@@ -19,28 +18,12 @@
 
 #include <stdlib.h>
 
-enum { NONE, LEAVING, PARKED, CLAIMED, STATE_MASK = 3 };
-
-static bool open_for_wakers(uint64_t word) {
-    return (word & STATE_MASK) == LEAVING || (word & STATE_MASK) == PARKED;
-}
+#include "parkword.h"
 
 void sched_park_begin(struct g *g, const char *reason, uint32_t flags) {
     atomic_store_explicit(&g->wait_reason, reason, memory_order_relaxed);
     atomic_store_explicit(&g->wait_since, rt_now_coarse(), memory_order_relaxed);
-    atomic_store_explicit(&g->park, LEAVING | flags, memory_order_release);
-}
-
-/* True: claimed; *found is the word before. */
-static bool claim(struct g *g, uint32_t wake, uint32_t unless, uint64_t *found) {
-    uint64_t word = atomic_load_explicit(&g->park, memory_order_relaxed);
-    while (open_for_wakers(word) && !(word & unless))
-        if (atomic_compare_exchange_weak_explicit(&g->park, &word, CLAIMED | (uint64_t)wake << 32,
-                                                  memory_order_acq_rel, memory_order_relaxed)) {
-            *found = word;
-            return true;
-        }
-    return false;
+    parkword_begin(&g->park, flags);
 }
 
 static void count_without_p(int64_t n) {
@@ -66,9 +49,9 @@ static void ready(struct g *g) {
 
 static bool wake(struct g *g, uint32_t with, uint32_t unless) {
     uint64_t word;
-    if (!claim(g, with, unless, &word))
+    if (!parkword_claim(&g->park, with, unless, &word))
         return false;
-    if ((word & STATE_MASK) == PARKED)
+    if (parkword_state(word) == PARK_PARKED)
         ready(g);
     return true;
 }
@@ -77,32 +60,23 @@ bool g_wake(struct g *g, uint32_t with) { return wake(g, with, 0); }
 
 bool g_asleep(struct g *g) {
     return g_get_status(g) == G_WAITING &&
-           (atomic_load_explicit(&g->park, memory_order_acquire) & STATE_MASK) == PARKED;
+           parkword_state(atomic_load_explicit(&g->park, memory_order_acquire)) == PARK_PARKED;
 }
 
 bool g_interrupt(struct g *g) { return wake(g, WAKE_INTERRUPT, PARK_UNINTERRUPTIBLE); }
 
 bool park_claimed(struct g *g) {
-    return (atomic_load_explicit(&g->park, memory_order_acquire) & STATE_MASK) == CLAIMED;
+    return parkword_state(atomic_load_explicit(&g->park, memory_order_acquire)) == PARK_CLAIMED;
 }
 
-bool park_left(struct g *g) {
-    uint64_t word = atomic_load_explicit(&g->park, memory_order_relaxed);
-    while ((word & STATE_MASK) == LEAVING)
-        if (atomic_compare_exchange_weak_explicit(&g->park, &word,
-                                                  (word & ~(uint64_t)STATE_MASK) | PARKED,
-                                                  memory_order_acq_rel, memory_order_acquire))
-            return false;
-    return true;
-}
+bool park_left(struct g *g) { return parkword_left(&g->park); }
 
 static uint32_t resumed(struct g *g) {
-    uint64_t word = atomic_load_explicit(&g->park, memory_order_acquire);
-    atomic_store_explicit(&g->park, NONE, memory_order_relaxed);
+    uint32_t woken = parkword_end(&g->park);
     g_set_status(g, G_RUNNING);
     atomic_store_explicit(&g->waits, atomic_load_explicit(&g->waits, memory_order_relaxed) + 1,
                           memory_order_relaxed);
-    return (uint32_t)(word >> 32);
+    return woken;
 }
 
 /* ---- native waits: threads that are no M, and goroutines wired to theirs ---- */
@@ -132,7 +106,7 @@ static void natives_remove(struct g *g) {
 /* The sleeper ends its own wait; false: a waker was faster. */
 static bool claim_own(struct g *g, uint32_t with) {
     uint64_t word;
-    return claim(g, with, 0, &word);
+    return parkword_claim(&g->park, with, 0, &word);
 }
 
 static void sleep_natively(struct g *g, int64_t deadline, int64_t recheck) {
