@@ -212,4 +212,17 @@ uint32_t sched_sleep(int64_t deadline) {
     return woken;
 }
 
-void natives_fork_child(void) { sched.natives = NULL; }
+/* Those that do not exist in the child are still in the queues of channels there: nobody can wake them,
+ * so they are passed over. */
+static bool forget(struct g *g, void *current) {
+    if (g != current)
+        atomic_store_explicit(&g->park, NONE, memory_order_relaxed);
+    return true;
+}
+
+void park_fork_child(struct g *current) {
+    sched_each_g(forget, current);
+    for (struct g *g = sched.natives; g; g = g->natives_next)
+        forget(g, NULL);
+    sched.natives = NULL;
+}

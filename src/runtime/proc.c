@@ -1128,9 +1128,9 @@ static void ps_fork_child(void) {
 struct g *sched_fork_child(void) {
     struct g *g = sched_current();
     this_m = NULL;
+    park_fork_child(g);
     stack_fork_child();
     glist_fork_child();
-    natives_fork_child();
     sched.idle_m = sched.all_m = sched.timer_m = NULL;
     atomic_store(&sched.timer_m_until, TIMER_NEVER);
     atomic_store(&sched.threads, 0);

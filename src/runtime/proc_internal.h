@@ -131,7 +131,7 @@ void sched_prepare_g(struct g *g);             /* a fresh G's first context */
 /* park.c */
 bool park_left(struct g *g); /* the M has left g: true if it was woken meanwhile and must be queued */
 bool park_claimed(struct g *g);
-void natives_fork_child(void);
+void park_fork_child(struct g *current);
 
 /* glist.c */
 struct g *glist_thread_g(void);
