@@ -19,8 +19,10 @@ def test_ticker_beside_blocking_calls(example):
     numbers = map(float, REPORT.fullmatch(done.stdout).groups())
     megabytes, seconds, ticks, median, worst, threads = numbers
     assert megabytes > 0
-    assert seconds < slack(20)
-    assert ticks >= 5
-    assert median < slack(30)
-    assert worst < slack(1000)  # 500 threads share the GIL; one that blocks others takes seconds
+    assert seconds < slack(10)
+    assert ticks >= 10
+    assert median < slack(2)
+    # 0.1 s on two idle processors, 1.2 s were seen on busy ones: 500 threads share the GIL. If
+    # blocking calls blocked others, it would take all of 125 s.
+    assert worst < slack(2000)
     assert 2 <= threads <= 600
