@@ -216,7 +216,7 @@ uint32_t sched_sleep(int64_t deadline) {
  * so they are passed over. */
 static bool forget(struct g *g, void *current) {
     if (g != current)
-        atomic_store_explicit(&g->park, NONE, memory_order_relaxed);
+        at_store(&g->park, PARK_NONE);
     return true;
 }
 
