@@ -29,6 +29,16 @@ static void sleep_and_yield(void *arg) {
     block_for(100 * US);
 }
 
+/* Goroutines that wait here exist in the parent only. */
+static struct chan *haunted;
+
+static void meet_ghosts(void) {
+    void *v;
+    CHECK(chan_send(haunted, NULL, CHAN_POLL) == CHAN_WOULD_BLOCK);
+    CHECK(chan_recv(haunted, &v, rt_now() + MS) == CHAN_TIMEOUT);
+    CHECK(chan_close(haunted));
+}
+
 static void work_in_child(void) {
     enum { N = 200 };
     static struct chan *chain[N + 1];
@@ -54,6 +64,8 @@ static void check_child(bool was_goroutine) {
     CHECK((forked_g != NULL) == was_goroutine);
     CHECK(sched_current() == NULL && stats().threads == 0);
     alarm(HANG_SECONDS);
+    if (!chan_is_closed(haunted))
+        meet_ghosts();
     work_in_child();
     for (size_t i = 0; i < sizeof mine; i++)
         CHECK(mine[i] == 0x5a); /* nobody was given this stack */
@@ -98,9 +110,18 @@ static void keep_busy(void *arg) {
     }
 }
 
+static void wait_for_close(void *arg) {
+    void *v;
+    CHECK(chan_recv(arg, &v, NOTE_FOREVER) == CHAN_CLOSED);
+}
+
 static void forks(bool is_goroutine) {
     struct chan *done = new_chan(8);
     register_handlers();
+    haunted = new_chan(0);
+    for (int i = 0; i < 3; i++)
+        go_done(wait_for_close, haunted, done);
+    wait_for_waiters(&haunted->lock, &haunted->recvq, 3);
     for (int i = 0; i < 8; i++)
         go_done(keep_busy, new_chan(1), done);
     for (long i = 0; i < scaled(30, 2); i++) {
@@ -108,7 +129,8 @@ static void forks(bool is_goroutine) {
         fork_once(is_goroutine);
     }
     atomic_store(&stop, true);
-    wait_for_done(done, 8);
+    chan_close(haunted); /* here they are still alive */
+    wait_for_done(done, 11);
 }
 
 static void from_goroutine(void) { forks(true); }
