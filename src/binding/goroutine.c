@@ -8,6 +8,7 @@ int64_t goroutines_left_behind;
 
 /* ---- what `go` accepts ---- */
 
+/* Methods are looked through; functools.partial is left alone: what it calls is its business. */
 static bool is_async_code(PyObject *fn) {
     while (PyMethod_Check(fn))
         fn = PyMethod_GET_FUNCTION(fn);

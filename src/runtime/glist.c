@@ -92,7 +92,8 @@ static void drop_stack(struct g *g) {
 }
 
 static bool give_stack(struct g *g) {
-    if (stack_alloc(atomic_load_explicit(&gs.stack_size, memory_order_relaxed), &g->stack) < 0)
+    g->stack_asked = atomic_load_explicit(&gs.stack_size, memory_order_relaxed);
+    if (stack_alloc(g->stack_asked, &g->stack) < 0)
         return false;
     g->host = g->stack.hi - sched.host->goroutine_size;
     return true;
@@ -114,9 +115,7 @@ static struct g *from_p(struct p *p) {
 
 /* A stack of another size than the one asked for now is not kept. */
 static bool right_size(struct g *g) {
-    size_t have = (size_t)(g->stack.hi - g->stack.lo);
-    size_t want = atomic_load_explicit(&gs.stack_size, memory_order_relaxed);
-    return have < want && want - have <= want / 4 + (64 << 10);
+    return g->stack_asked == atomic_load_explicit(&gs.stack_size, memory_order_relaxed);
 }
 
 struct g *g_new(void) {

@@ -891,7 +891,9 @@ static void *m_main(void *arg) {
 
 void sched_yield_g(void) {
     struct g *g = sched_enter();
-    if (!g || g->is_thread || g_wired(g) || sched.host->pinned(g)) {
+    if (!g)
+        return;
+    if (g->is_thread || g_wired(g) || sched.host->pinned(g)) {
         sched_leave();
         sched.host->block(g);
         sched_yield();

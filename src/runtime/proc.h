@@ -97,6 +97,7 @@ struct g {
     struct m *_Atomic m; /* valid while running */
     void *host;  /* valid while it has a stack */
     struct stack stack;
+    size_t stack_asked; /* the size that was current then */
     _Atomic uint64_t id;
     _Atomic uint8_t status; /* enum g_status; for looking only */
     bool is_thread;         /* stands for a thread that is no M: waits natively */
