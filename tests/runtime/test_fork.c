@@ -124,7 +124,7 @@ static void forks(bool is_goroutine) {
     wait_for_waiters(&haunted->lock, &haunted->recvq, 3);
     for (int i = 0; i < 8; i++)
         go_done(keep_busy, new_chan(1), done);
-    for (long i = 0; i < scaled(30, 2); i++) {
+    for (long i = 0; i < scaled(10, 2); i++) {
         sched_sleep(rt_now() + 200 * US);
         fork_once(is_goroutine);
     }

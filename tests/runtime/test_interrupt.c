@@ -58,7 +58,7 @@ static enum chan_result send_somewhere(long value, bool by_select) {
 }
 
 static void send_all(void *arg) {
-    for (long i = 1; i <= w.each;) {
+    for (long i = 1; i <= w.each || !atomic_load(&w.interrupted);) {
         if (!happened(send_somewhere(i, (long)arg % 2)))
             continue;
         atomic_fetch_add(&w.sent, 1);
@@ -165,8 +165,7 @@ static void everybody(void) {
     wait_for_over(4 * PEOPLE);
     atomic_store(&w.stop, true);
     wait_for_over(4 * PEOPLE + 1);
-    CHECK(w.interrupted > 0);
-    CHECK(w.sent == PEOPLE * w.each && w.got == w.sent && w.got_sum == w.sent_sum);
+    CHECK(w.sent >= PEOPLE * w.each && w.got == w.sent && w.got_sum == w.sent_sum);
     CHECK(sema_count(&w.s) == 2 && !w.s.waiters.first);
     CHECK(!w.c->sendq.first && !w.c->recvq.first && timers_next() == TIMER_NEVER);
 }
