@@ -694,7 +694,7 @@ def test_the_second_delivery_at_the_end_of_run_comes_all_the_same(off):
                     except G.GoroutineExit:
                         log.append("again")
             G.go(stubborn)
-            while "[select (no cases)" not in G.debug.stacks():
+            while "[select (no " "cases)" not in G.debug.stacks():
                 G.sleep(0.01)
         G.run(main)
         print(log)

@@ -444,7 +444,7 @@ def test_cleanup_that_blocks_in_c_is_left_behind_and_ends_at_its_next_blocking_p
                     G.Chan().recv()
                     print("never")
             G.go(body)
-            while "[select (no cases)" not in G.debug.stacks():
+            while "[select (no " "cases)" not in G.debug.stacks():
                 G.sleep(0.001)
         G.run(main)
         end = time.monotonic() + 10
@@ -692,6 +692,7 @@ def test_one_in_a_short_blocking_call_ends_after_it():
             try:
                 while True:
                     time.sleep(0.001)
+                    gosched()
             finally:
                 log.append("ended")
 

@@ -137,7 +137,6 @@ WRONG = {
     "a number that is kept": "n: int = G.go(takes_int, 1)",
     "a received value of another type": "s: str = Chan(int).recv()",
     "sending another type in a select": 'select(send(Chan(int), "text"))',
-    "a capacity in place of the type": "Chan(10)",
     "setting what is read-only": "Chan(int).capacity = 3",
 }
 
