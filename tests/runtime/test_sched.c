@@ -240,7 +240,7 @@ static void stay(void *arg) {
         sched_wire(g);
     long me = thread_id();
     atomic_store(&wired_thread, me);
-    for (long i = 0; i < scaled(500, 20); i++) {
+    for (long i = 0; i < scaled(for_life ? 60 : 500, 20); i++) {
         if (i % 3 == 0)
             send_value(wired_c, i);
         else if (i % 3 == 1)
