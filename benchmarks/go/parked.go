@@ -1,0 +1,34 @@
+package main
+
+import "runtime"
+
+func wait(ch chan int) { <-ch }
+
+func parkAll(ch chan int, n int) {
+	for range n {
+		go wait(ch)
+	}
+	runtime.Gosched()
+}
+
+func wakeAll(ch chan int, n int) {
+	for range n {
+		ch <- 1
+	}
+	for runtime.NumGoroutine() > 1 {
+		runtime.Gosched()
+	}
+}
+
+func main() {
+	n := arguments()
+	ch := make(chan int)
+	resident, tables := memory()
+	timed("park, fresh stack", n, func() { parkAll(ch, n) })
+	residentAfter, tablesAfter := memory()
+	show("parked", "bytes", (residentAfter-resident)/float64(n))
+	show("parked, page tables", "bytes", (tablesAfter-tables)/float64(n))
+	timed("wake and end", n, func() { wakeAll(ch, n) })
+	timed("park, used stack", n, func() { parkAll(ch, n) })
+	timed("wake and end again", n, func() { wakeAll(ch, n) })
+}
