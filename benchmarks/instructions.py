@@ -1,9 +1,9 @@
-"""Counts instructions per operation: what a change costs or saves, whatever else the machine does.
+"""Counts instructions per operation: what a change costs or saves, on a noisy machine too.
 
-Each program runs twice, with different N; the difference is free of start-up. Counted by `perf stat`
-where the processor's counters can be had, else by valgrind's callgrind, which follows our stacks well
-enough for totals and for a function's own instructions (not for inclusive ones across a switch).
-sysmon's looks are counted too; repeated counts differ by less than 1 %.
+Each program runs twice, with different N; the difference is free of start-up. Counted by `perf
+stat` where the processor's counters can be had, else by valgrind's callgrind, which follows our
+stacks well enough for totals and for a function's own instructions (not for inclusive ones across
+a switch). sysmon's looks are counted too; repeated counts differ by less than 1 %.
 
     python benchmarks/instructions.py [--functions COUNT] [PROGRAM ...]
 """
@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PROGRAMS = ["pingpong", "buffered", "spawn", "yielding", "select4"]
+PROGRAMS = ["pingpong", "buffered", "iterated", "spawn", "yielding", "select4"]
 WARM_UP = 10  # measure.benchmark() does N / 10 more
 SMALL, LARGE = 2_000, 22_000
 

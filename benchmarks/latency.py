@@ -1,8 +1,9 @@
 """How soon another goroutine runs when one blocks in C, in a call that nothing has marked.
 
-A goroutine notes the time and calls; another one, runnable all the while, notes when it runs. Prints
-median and 99th percentile for each kind of call, and how long 1000 goroutines take that sleep for
-50 ms each in `time.sleep`, which blocks a thread.
+A goroutine notes the time and calls; another one, runnable all the while, notes when it runs.
+Prints median and 99th percentile for each kind of call, and how long 1000 goroutines take that
+sleep for 50 ms each in `time.sleep`, which blocks a thread. With GOMAXPROCS=1 the P must be taken
+from the blocked goroutine; otherwise an idle P may take the waiting one.
 
     python benchmarks/latency.py [ROUNDS]
 """

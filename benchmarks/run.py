@@ -38,6 +38,7 @@ class Benchmark:
 BENCHMARKS = [
     Benchmark("pingpong", 1_000_000, 300_000),
     Benchmark("buffered", 2_000_000, 700_000),
+    Benchmark("iterated", 2_000_000, 700_000),
     Benchmark("spawn", 1_000_000, 300_000),
     Benchmark("yielding", 2_000_000, 600_000),
     Benchmark("select4", 1_000_000, 300_000),
@@ -180,10 +181,10 @@ def section(run: Run, repetitions: int, quick: bool) -> str:
 
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench`. Each program stands beside its Go twin (`NAME.py`, `go/NAME.go`). Wall time
-per operation is the median of repetitions in which the peers took turns; a ratio is the median of the
-repetitions' own ratios, with the least and the greatest. Go and "ours" have one P each. CPU time is
-that of all threads, user and system: the fairer one while other programs want the processor too.
+Written by `make bench`. Each program stands beside its Go twin (`NAME.py`, `go/NAME.go`). Wall
+time per operation is the median of repetitions in which the peers took turns; a ratio is the median
+of the repetitions' own ratios, with the least and the greatest. Go and "ours" have one P each. CPU
+time is that of all threads, user and system: the fairer number when other programs run, too.
 """
 
 
