@@ -31,6 +31,7 @@ struct goroutine {
     bool exit_before_start;
     bool left_behind; /* blocked in C when run() ended */
     bool is_main;
+    bool cleared; /* PyThreadState_Clear() was called on ts */
     bool forked;      /* went on as the only thread of a forked child */
     int looks;        /* how often it was seen outside in a row, with the interpreter free ... */
     uint32_t looks_waits; /* ... during the run after that many waits (run.c) */

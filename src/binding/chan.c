@@ -147,6 +147,8 @@ static PyObject *do_send(ChanObject *c, PyObject *value, PyObject *timeout) {
     PyObject *outgoing = chan_outgoing(c, value);
     if (!outgoing)
         return NULL;
+    if (chan_send_quickly(&c->c, outgoing))
+        Py_RETURN_NONE;
     return sent(c, outgoing, chan_send(&c->c, outgoing, deadline));
 }
 
@@ -167,6 +169,8 @@ static PyObject *do_recv(ChanObject *c, PyObject *timeout, bool *closed) {
     *closed = false;
     if (parse_timeout(timeout, &deadline) < 0 || interrupt_check() < 0)
         return NULL;
+    if (chan_recv_quickly(&c->c, &word))
+        return chan_incoming(word);
     switch (chan_recv(&c->c, &word, deadline)) {
     case CHAN_OK:
         interrupt_after_success();

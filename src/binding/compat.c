@@ -1,5 +1,43 @@
 #include "compat.h"
 
+static bool no_trash(PyThreadState *ts) {
+#if PY_VERSION_HEX >= 0x030d0000
+    return !ts->delete_later;
+#elif PY_VERSION_HEX >= 0x030c0000
+    return !ts->trash.delete_later;
+#else
+    return !ts->trash_delete_later;
+#endif
+}
+
+static bool no_thread_locals(PyThreadState *ts) {
+#if PY_VERSION_HEX >= 0x030d0000
+    return !ts->dict && !ts->threading_local_key && !ts->threading_local_sentinel;
+#else
+    return !ts->dict && !ts->on_delete;
+#endif
+}
+
+static bool no_exception(PyThreadState *ts) {
+#if PY_VERSION_HEX >= 0x030c0000
+    bool raised = ts->current_exception != NULL;
+#else
+    bool raised = ts->curexc_type != NULL;
+#endif
+    PyObject *handled = ts->exc_state.exc_value;
+    return !raised && !ts->async_exc && ts->exc_info == &ts->exc_state &&
+           (!handled || handled == Py_None);
+}
+
+static bool no_hooks(PyThreadState *ts) {
+    return !ts->c_tracefunc && !ts->c_profilefunc && !ts->tracing && !ts->async_gen_firstiter &&
+           !ts->async_gen_finalizer && !ts->coroutine_origin_tracking_depth;
+}
+
+bool compat_is_clean(PyThreadState *ts) {
+    return no_thread_locals(ts) && no_exception(ts) && no_hooks(ts) && no_trash(ts);
+}
+
 #if PY_VERSION_HEX < 0x030c0000
 #define Py_BUILD_CORE 1
 #include "internal/pycore_runtime.h"

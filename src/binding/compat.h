@@ -88,6 +88,10 @@ static inline bool compat_set_stack(PyThreadState *ts, char *lo, char *hi) {
 #endif
 }
 
+/* Whether a goroutine has left its thread state as it found it, but for the context: no thread locals,
+ * no hooks, nothing raised or announced. */
+bool compat_is_clean(PyThreadState *ts);
+
 /* The exception being raised, as one object (taken away), or NULL. */
 PyObject *compat_fetch(void);
 /* Raises exc; takes the reference. */

@@ -57,12 +57,16 @@ static bool decimal_loaded(void) {
     return modules && PyDict_Contains(modules, name) == 1;
 }
 
+static bool any_context_variable(PyThreadState *ts) {
+    return ts->context && PyObject_Length(ts->context) != 0;
+}
+
 /* A copy of the caller's decimal context, if it has one: a copied contextvars.Context would share the
  * object itself. 0, or -1 with an exception. */
 static int copy_decimal_context(PyObject **copy) {
     PyThreadState *ts = PyThreadState_Get();
     *copy = NULL;
-    if (!ts->context || !decimal_loaded())
+    if (!any_context_variable(ts) || !decimal_loaded())
         return 0;
     if (!decimal_var && find_decimal_var() < 0)
         return -1;
@@ -142,9 +146,21 @@ static void new_state_failed(struct goroutine *gr) {
         PyErr_NoMemory();
 }
 
+/* The state of the goroutine before on the same G and stack, kept by host.keep(). Its version of the
+ * context goes up, so that what a ContextVar has cached for it is not used again. */
+static void renew_state(struct goroutine *gr, PyObject *context) {
+    gr->ts->context = Py_NewRef(context);
+    gr->ts->context_ver++;
+    compat_use_chunk(gr->ts, &gr->chunk);
+}
+
 /* The thread id is an address inside the goroutine's own mapping: unique while it lives, and readable
  * for whoever takes it for a pthread_t (faulthandler does). */
 static int new_state(struct g *g, struct goroutine *gr, PyObject *context) {
+    if (gr->ts) {
+        renew_state(gr, context);
+        return 0;
+    }
     gr->ts = PyThreadState_New(PyInterpreterState_Get());
     if (!gr->ts || !compat_set_stack(gr->ts, g->stack.lo, g->stack.hi)) {
         new_state_failed(gr);
@@ -184,6 +200,9 @@ struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
     }
     if (g) {
         struct goroutine *gr = goroutine_of(g);
+        fresh.ts = g->kept ? gr->ts : NULL;
+        fresh.gilstate_base = g->kept ? gr->gilstate_base : 0;
+        g->kept = false;
         memcpy(gr, &fresh, offsetof(struct goroutine, chunk));
         if (new_state(g, gr, context) == 0) {
             Py_DECREF(context);
@@ -306,8 +325,12 @@ void goroutine_run(struct g *g) {
     if (ts->async_exc)
         Py_CLEAR(ts->async_exc);
     drop_refs(gr);
-    /* Values of threading.local and context variables go here: code of theirs may park. */
-    PyThreadState_Clear(ts);
+    /* Values of context variables and thread locals go here: code of theirs may park. */
+    Py_CLEAR(ts->context);
+    if (!compat_is_clean(ts)) {
+        gr->cleared = true;
+        PyThreadState_Clear(ts);
+    }
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(NULL);
     Py_CLEAR(gr->pending); /* what was sent meanwhile */

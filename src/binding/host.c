@@ -30,7 +30,17 @@ static void free_state(struct g *g) {
     sched_look_lock();
     gr->ts = NULL;
     sched_look_unlock();
+    if (!gr->cleared)
+        PyThreadState_Clear(ts); /* runs no code: it is clean (goroutine_run) */
     PyThreadState_Delete(ts);
+}
+
+/* A state that nothing is left in serves the next goroutine on the same stack: creating one costs more
+ * than all the rest of a short goroutine. */
+static bool keep_state(struct g *g) {
+    struct goroutine *gr = goroutine_of(g);
+    return !gr->cleared && compat_is_clean(gr->ts) &&
+           gr->ts->gilstate_counter == gr->gilstate_base;
 }
 
 /* In a callback of foreign C code (sqlite3, ctypes), PyGILState_Ensure() has counted one up: that code
@@ -121,6 +131,7 @@ const struct host python_host = {
     .attach_m = attach_m,
     .detach = detach,
     .free = free_state,
+    .keep = keep_state,
     .pinned = pinned,
     .outside = outside,
     .interpreter_holder = interpreter_holder,

@@ -64,6 +64,10 @@ void chan_destroy(struct chan *c);
 enum chan_result chan_send(struct chan *c, void *value, int64_t deadline);
 /* CHAN_CLOSED: closed and drained. */
 enum chan_result chan_recv(struct chan *c, void **value, int64_t deadline);
+/* The common case of a buffered channel, in which nobody waits or is woken and nothing is allocated:
+ * true if it was that. */
+bool chan_send_quickly(struct chan *c, void *value);
+bool chan_recv_quickly(struct chan *c, void **value);
 /* False: it was closed. */
 bool chan_close(struct chan *c);
 size_t chan_len(struct chan *c);

@@ -10,7 +10,8 @@
 
 #define SLAB_GS 256
 #define MAX_SLABS (1 << 17) /* 33 million Gs */
-#define P_FREE_MAX 64       /* dead Gs kept on a P */
+#define P_FREE_MAX 256      /* dead Gs kept on a P, */
+#define P_FREE_IDLE 4       /* and when it goes idle */
 
 static struct {
     struct rt_lock lock; /* guards what is not atomic here */
@@ -118,12 +119,20 @@ static bool right_size(struct g *g) {
     return g->stack_asked == atomic_load_explicit(&gs.stack_size, memory_order_relaxed);
 }
 
+static void free_kept(struct g *g) {
+    if (g->kept)
+        sched.host->free(g);
+    g->kept = false;
+}
+
 struct g *g_new(void) {
     sched_enter();
     struct g *g = from_p(current_p());
     sched_leave();
-    if (g && !right_size(g))
+    if (g && !right_size(g)) {
+        free_kept(g);
         drop_stack(g);
+    }
     if (!g)
         g = g_raw();
     if (!g)
@@ -142,12 +151,16 @@ void g_discard(struct g *g) {
     g_raw_free(g);
 }
 
-/* By the M that has p (NULL: none). */
+/* g has ended, its state has been left and another one is attached. By the M that has p (NULL: none). */
 void g_recycle(struct p *p, struct g *g) {
+    bool room = p && p->ngfree < P_FREE_MAX;
+    g->kept = room && sched.host->keep && sched.host->keep(g);
+    if (!g->kept)
+        sched.host->free(g);
     g_set_status(g, G_IDLE);
     atomic_store_explicit(&g->park, 0, memory_order_relaxed);
     context_destroy(&g->ctx);
-    if (p && p->ngfree < P_FREE_MAX) {
+    if (room) {
         g->schedlink = p->gfree;
         p->gfree = g;
         p->ngfree++;
@@ -155,6 +168,17 @@ void g_recycle(struct p *p, struct g *g) {
     }
     drop_stack(g);
     g_raw_free(g);
+}
+
+/* The M goes idle, still attached: the states of dead goroutines are not to clutter what the host's tools
+ * show (faulthandler's list ends after 100). */
+void g_trim(struct p *p) {
+    while (p->ngfree > P_FREE_IDLE) {
+        struct g *g = from_p(p);
+        free_kept(g);
+        drop_stack(g);
+        g_raw_free(g);
+    }
 }
 
 /* ---- threads ---- */

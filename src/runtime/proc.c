@@ -28,7 +28,13 @@ bool sched_membarrier;
 
 static __thread struct m *this_m;
 
-__attribute__((noinline)) struct m *rt_m(void) {
+#if defined(__GNUC__) && !defined(__clang__)
+#define RT_NOIPA __attribute__((noinline, noipa))
+#else
+#define RT_NOIPA __attribute__((noinline))
+#endif
+
+RT_NOIPA struct m *rt_m(void) {
     __asm__ volatile(""); /* not to be cached across a switch by inter-procedural analysis */
     return this_m;
 }
@@ -269,12 +275,6 @@ bool sched_work_waits(void) {
 
 /* ---- leaving ---- */
 
-/* The last of g: its state is left, its stack is not in use any more. */
-static void ended(struct p *p, struct g *g) {
-    sched.host->free(g);
-    g_recycle(p, g);
-}
-
 static void yielded_global(struct g *g) {
     g_set_status(g, G_RUNNABLE);
     rt_lock(&sched.lock);
@@ -303,7 +303,7 @@ static void finish_leaving(struct m *m) {
         yielded_global(g);
         break;
     case LEAVE_DEAD:
-        ended(m->own_p, g);
+        g_recycle(m->own_p, g);
         return;
     }
     /* Who woke g has kicked before it was queued: sysmon may be in its deep sleep again. */
@@ -754,6 +754,8 @@ static _Noreturn void sleep_for_good(void) {
 /* Returns with a P. */
 static void go_idle(struct m *m) {
     if (m->attached) {
+        if (m->own_p)
+            g_trim(m->own_p);
         m->attached = false;
         sched.host->detach(m);
     }

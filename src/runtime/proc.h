@@ -54,8 +54,11 @@ struct host {
     void (*attach_m)(struct m *m);
     /* The M goes to sleep: nothing is current. */
     void (*detach)(struct m *m);
-    /* g has ended and has been left: free its thread state. Some other state is attached. */
+    /* g has ended and has been left: free its thread state. Some other state is attached. Also for a
+     * dead g whose state was kept. */
     void (*free)(struct g *g);
+    /* Instead of free(), if it can: whether g's state is kept for the next goroutine on g. NULL: never. */
+    bool (*keep)(struct g *g);
     /* g must not change its thread now (it is inside a callback of foreign C code). */
     bool (*pinned)(struct g *g);
     /* sysmon: is the goroutine on this M outside the interpreter? Must not block. The M may move on
@@ -105,6 +108,7 @@ struct g {
     _Atomic bool started;   /* has run, or is running */
     _Atomic uint32_t wired; /* > 0: must stay on its M; changed by itself only */
     bool wired_for_life;
+    bool kept; /* dead, with its thread state */
     const char *_Atomic wait_reason;
     _Atomic int64_t wait_since; /* rt_now_coarse() */
     struct note note;           /* native waits */

@@ -136,6 +136,7 @@ void park_fork_child(struct g *current);
 /* glist.c */
 struct g *glist_thread_g(void);
 void g_recycle(struct p *p, struct g *g);
+void g_trim(struct p *p);
 void glist_fork_prepare(void);
 void glist_fork_parent(void);
 void glist_fork_child(void);
