@@ -56,7 +56,8 @@ void goroutine_discard(struct g *g);
 /* "file:line in function", a new reference. */
 PyObject *goroutine_created_at(struct goroutine *gr);
 void goroutine_run(struct g *g); /* host.run */
-extern int64_t goroutines_left_behind; /* still alive; GIL */
+/* Blocked in C when run() ended, and still there: not counted as alive, nor shown. GIL. */
+extern int64_t goroutines_left_behind;
 
 /* host.c */
 extern const struct host python_host;

@@ -32,7 +32,7 @@ static PyObject *stats(PyObject *module, PyObject *unused) {
     struct sched_stats s;
     sched_stats(&s);
     return Py_BuildValue("(iLLLNKKKKKK)", procs, (long long)s.threads, (long long)s.idle_threads,
-                         (long long)(s.started - s.finished), runnable,
+                         (long long)(s.started - s.finished) - goroutines_left_behind, runnable,
                          (unsigned long long)s.started, (unsigned long long)s.finished,
                          (unsigned long long)s.switches, (unsigned long long)s.steals,
                          (unsigned long long)s.handoffs, (unsigned long long)s.preemptions);
@@ -118,7 +118,7 @@ static PyObject *describe(struct g *g, struct listing *l) {
 static bool add(struct g *g, void *arg) {
     struct listing *l = arg;
     enum g_status s = atomic_load(&g->status);
-    if (s == G_IDLE || s == G_DEAD || !g->host || !goroutine_of(g)->ts)
+    if (s == G_IDLE || s == G_DEAD || !g->host || !goroutine_of(g)->ts || goroutine_of(g)->left_behind)
         return true;
     if (l->limit >= 0 && PyList_GET_SIZE(l->list) >= l->limit)
         return false;

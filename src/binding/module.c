@@ -60,7 +60,7 @@ static PyObject *gomaxprocs(PyObject *module, PyObject *args, PyObject *kwargs) 
 
 static PyObject *num_goroutine(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    return PyLong_FromLongLong(sched_num_goroutine());
+    return PyLong_FromLongLong(sched_num_goroutine() - goroutines_left_behind);
 }
 
 #define MIN_STACK ((size_t)64 << 10)
