@@ -176,8 +176,9 @@ static void pass_around(void *arg) {
 /* While a token goes around somebody is awake: sched_asleep() says no all the time. Soon after it has
  * come to rest the watcher is poked. */
 static void wait_until_asleep(void) {
-    for (;;) {
-        enum note_result r = note_sleep(&watcher, rt_now() + 5000 * MS);
+    /* This thread looks before it sleeps: when the last P went idle, it may still have been on its way
+     * out of its own send, and then nobody was poked. */
+    for (enum note_result r = NOTE_POKED;; r = note_sleep(&watcher, rt_now() + 5000 * MS)) {
         bool asleep = sched_asleep();
         bool busy = atomic_load(&awake) > 0; /* if it is now, it was then */
         CHECK(!(asleep && busy));
