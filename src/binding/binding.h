@@ -67,6 +67,8 @@ int64_t host_m_states(void);
 unsigned long main_thread_ident(void);
 void host_fork_child(void);
 bool host_interpreter_free(void);
+/* At exit: no goroutine is taken up any more, and no M is between two thread states. */
+void host_stop(void);
 
 /* interrupt.c: exceptions for other goroutines */
 int interrupt_init(void);
@@ -155,7 +157,7 @@ int errors_init(PyObject *module);
 PyObject *raise_closed(const char *what);
 PyObject *raise_timeout(const char *what);
 
-/* fork.c, exit: */
+/* process.c */
 int fork_init(void);
 PyObject *shutdown_runtime(PyObject *module, PyObject *unused);
 

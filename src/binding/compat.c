@@ -62,7 +62,7 @@ PyObject *compat_fetch(void) {
     PyErr_Fetch(&type, &value, &tb);
     if (!type)
         return NULL;
-    /* A delivery (errors.c) makes an instance of another class than its own. */
+    /* A delivery (interrupt.c) makes an instance of another class than its own. */
     if (!value || !PyExceptionInstance_Check(value))
         PyErr_NormalizeException(&type, &value, &tb);
     if (tb)

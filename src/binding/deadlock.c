@@ -120,6 +120,7 @@ static bool confirmed(int64_t *recheck) {
     sched_stats(&s);
     if (since && s.switches == switches_then && rt_now() - since >= CONFIRM_AFTER) {
         since = 0;
+        sched_watcher_armed(false);
         return true;
     }
     if (!since || s.switches != switches_then) {

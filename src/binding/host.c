@@ -2,6 +2,9 @@
  * docs/architecture.md. */
 #include "binding.h"
 
+#include <sched.h>
+#include <unistd.h>
+
 static _Atomic int64_t m_states;
 static PyThreadState *main_state; /* of the main thread: lives as long as the interpreter */
 
@@ -9,15 +12,46 @@ int64_t host_m_states(void) { return atomic_load(&m_states); }
 
 /* ---- attaching ---- */
 
+/* CPython 3.12's Swap releases the GIL, touches the new thread state, and only then wants the GIL again
+ * and notices that the interpreter is ending. In between the main thread may have freed the state. So
+ * the end waits for Ms that are in there (host_stop), and an M that comes later goes no further: both
+ * looks are made with the GIL. */
+#if PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030d0000
+static _Atomic int swapping;
+
+static void swap(PyThreadState *ts) {
+    if (sched_stopping()) {
+        PyEval_SaveThread();
+        for (;;)
+            pause();
+    }
+    atomic_fetch_add(&swapping, 1);
+    compat_swap(ts);
+    atomic_fetch_sub(&swapping, 1);
+}
+
+void host_stop(void) {
+    sched_stop();
+    Py_BEGIN_ALLOW_THREADS
+    while (atomic_load(&swapping))
+        sched_yield();
+    Py_END_ALLOW_THREADS
+}
+#else
+static void swap(PyThreadState *ts) { compat_swap(ts); }
+
+void host_stop(void) { sched_stop(); }
+#endif
+
 static void attach(struct m *m, struct g *g) {
     PyThreadState *ts = goroutine_of(g)->ts;
     if (m->attached)
-        compat_swap(ts);
+        swap(ts);
     else
         compat_attach(ts);
 }
 
-static void attach_m(struct m *m) { compat_swap(m->host); }
+static void attach_m(struct m *m) { swap(m->host); }
 
 static void detach(struct m *m) {
     (void)m;
@@ -166,4 +200,7 @@ void host_fork_child(void) {
     main_state = NULL;
     main_ident = PyThread_get_thread_ident();
     atomic_store(&m_states, 0);
+#if PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030d0000
+    atomic_store(&swapping, 0); /* those Ms do not exist here */
+#endif
 }

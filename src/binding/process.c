@@ -40,6 +40,6 @@ int fork_init(void) {
  * it next wants the GIL; one that is blocked in C stays there. */
 PyObject *shutdown_runtime(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    sched_stop();
+    host_stop();
     Py_RETURN_NONE;
 }

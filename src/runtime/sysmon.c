@@ -77,6 +77,8 @@ static bool blocked(struct p *p, bool interpreter_free, int64_t now) {
     if (!p->outside_since || p->outside_tick != tick) {
         p->outside_tick = tick;
         p->outside_since = interpreter_free ? now : 0;
+        if (interpreter_free)
+            sysmon.delay = LOOK_SHORT; /* to make sure soon */
         return false;
     }
     return now - p->outside_since >= BLOCKED_AFTER;
@@ -159,8 +161,8 @@ static void look(void) {
     sysmon.rounds = did ? 0 : sysmon.rounds + 1;
     if (did)
         sysmon.delay = LOOK_SHORT;
-    else if (sysmon.rounds > ROUNDS_SHORT && sysmon.delay < LOOK_LONG)
-        sysmon.delay *= 2;
+    else if (sysmon.rounds > ROUNDS_SHORT)
+        sysmon.delay = 2 * sysmon.delay < LOOK_LONG ? 2 * sysmon.delay : LOOK_LONG;
 }
 
 /* Nothing to watch: to be woken by sysmon_wake(), or by the time a timer is late. Stacks that nobody
