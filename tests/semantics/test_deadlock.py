@@ -290,17 +290,19 @@ def test_a_range_nobody_closes():
 def test_dining_philosophers():
     def main():
         forks = [full(1) for _ in range(5)]
-        holding = Chan()
+        holding, all_hold = Chan(), Chan()
 
         def philosopher(i):
             forks[i].recv()
             holding.send(None)
+            all_hold.recv_ok()
             forks[(i + 1) % 5].recv()
 
         for i in range(5):
             go(philosopher, i)
         for _ in range(5):
             holding.recv()
+        all_hold.close()
         Chan().recv()
 
     with pytest.raises(DeadlockError) as caught:
@@ -685,8 +687,8 @@ def test_the_second_delivery_at_the_end_of_run_comes_all_the_same(off):
         import signal, time
         import goroutines as G
         log = []
+        {prelude}
         def main():
-            {prelude}
             def stubborn():
                 for _ in range(3):
                     try:
