@@ -56,6 +56,7 @@ void goroutine_discard(struct g *g);
 /* "file:line in function", a new reference. */
 PyObject *goroutine_created_at(struct goroutine *gr);
 void goroutine_run(struct g *g); /* host.run */
+void goroutine_warn_of_shortage(void); /* once, when OS threads have run out */
 /* Blocked in C when run() ended, and still there: not counted as alive, nor shown. GIL. */
 extern int64_t goroutines_left_behind;
 

@@ -173,7 +173,7 @@ static int new_state(struct g *g, struct goroutine *gr, PyObject *context) {
     return 0;
 }
 
-static void warn_of_shortage(void) {
+void goroutine_warn_of_shortage(void) {
     if (sched_threads_ran_out() &&
         PyErr_WarnEx(PyExc_RuntimeWarning,
                      "goroutines: no more OS threads can be started (see set_max_threads and the "
@@ -192,7 +192,7 @@ struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
                         "cannot start a goroutine: the interpreter is shutting down");
         return NULL;
     }
-    warn_of_shortage();
+    goroutine_warn_of_shortage();
     if (gather(&fresh, &context, args, nargs, kwnames) == 0) {
         g = g_new();
         if (!g)

@@ -72,20 +72,6 @@ void run_goroutine_failed(struct goroutine *gr, PyObject *exc) {
     }
 }
 
-void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
-    struct run *r = current;
-    if (!r || goroutine_of(r->main) != gr) { /* run() has not waited for it */
-        Py_XDECREF(result);
-        if (exc)
-            run_goroutine_failed(gr, exc);
-        return;
-    }
-    r->result = result;
-    r->exc = exc;
-    r->main_ended = true;
-    note_wakeup(&r->note);
-}
-
 /* ---- waiting for main ---- */
 
 static enum note_result sleep_without_gil(struct note *n, int64_t until) {
@@ -168,6 +154,7 @@ static void wait_for_main(struct run *r) {
             break;
         case NOTE_TIMEDOUT:
         case NOTE_POKED:
+            goroutine_warn_of_shortage();
             if (rt_now() >= r->give_up_at)
                 lose_patience(r);
             recheck = NOTE_FOREVER;
@@ -236,6 +223,22 @@ static void send_exits(bool again) {
     sched_each_g(send_exit, &s);
 }
 
+void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
+    struct run *r = current;
+    if (!r || goroutine_of(r->main) != gr) { /* run() has not waited for it */
+        Py_XDECREF(result);
+        if (exc)
+            run_goroutine_failed(gr, exc);
+        return;
+    }
+    r->result = result;
+    r->exc = exc;
+    r->main_ended = true;
+    gr->exit_sent = true;
+    send_exits(false); /* here and now, so that nobody begins who has not begun by now */
+    note_wakeup(&r->note);
+}
+
 /* One look, without the GIL, at those that run: who is inside the interpreter at that instant, and who
  * stays outside though it could come in. */
 struct looking {
@@ -266,6 +269,8 @@ static bool leave_if_blocked(struct g *g, void *unused) {
         gr->looks >= LOOKS && gr->looks_waits == atomic_load(&g->waits)) {
         gr->left_behind = true;
         goroutines_left_behind++;
+        if (!gr->pending)
+            gr->pending = new_exit(); /* it was blocked in its cleanup */
     }
     return true;
 }
@@ -310,8 +315,9 @@ static bool asleep_for_good(void) {
 /* NULL, or the interrupt that ended the wait for the others. */
 static PyObject *end_all(struct run *r) {
     int64_t pause = LOOK_FIRST;
+    if (r->abandoned)
+        send_exits(false);
     func_timers_stop_all();
-    send_exits(false);
     while (take_census().alive) {
         watch_runners(pause);
         if (PyErr_CheckSignals() < 0) {
@@ -320,6 +326,7 @@ static PyObject *end_all(struct run *r) {
         }
         if (forked_away(r))
             break;
+        goroutine_warn_of_shortage();
         if (asleep_for_good())
             send_exits(true);
         pause = pause * 3 / 2 < LOOK_LONGEST ? pause * 3 / 2 : LOOK_LONGEST;

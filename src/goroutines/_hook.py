@@ -18,6 +18,9 @@ class ExceptHookArgs(NamedTuple):
     created_at: str
 
 
+ExceptHookArgs.__module__ = "goroutines"
+
+
 def excepthook(args: ExceptHookArgs, /) -> None:
     """Print the exception and where its goroutine was started to stderr. The program goes on."""
     if sys.stderr is None:

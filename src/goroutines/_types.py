@@ -13,3 +13,6 @@ class Selected(NamedTuple):
     index: int  # type: ignore[assignment]  # not tuple.index()
     value: Any
     ok: bool
+
+
+Selected.__module__ = "goroutines"

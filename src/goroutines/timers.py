@@ -20,7 +20,8 @@ def after(seconds: float) -> RecvChan[float]:
 class Timer:
     """Sends the time.monotonic() instant on .chan, once, after that many seconds."""
 
-    __slots__ = ("_func", "chan")
+    __module__ = "goroutines"
+    __slots__ = {"_func": "after_func()'s timer", "chan": "Where the instant is sent."}
 
     chan: RecvChan[float]
 
@@ -59,7 +60,8 @@ class Ticker:
     ValueError if seconds is not positive.
     """
 
-    __slots__ = ("chan",)
+    __module__ = "goroutines"
+    __slots__ = {"chan": "Where the ticks are sent."}
 
     chan: RecvChan[float]
 

@@ -589,9 +589,11 @@ void sched_start_m(struct p *p, bool spinning) {
     if (m_create(p, spinning))
         return;
     /* The work waits until a P's M has time for it; sysmon tries again. */
-    atomic_store(&sched.threads_ran_out, true);
+    bool known = atomic_exchange(&sched.threads_ran_out, true);
     rt_lock(&sched.lock);
     sched_idle_p_put(p);
+    if (!known && atomic_load(&sched.watcher))
+        note_poke(atomic_load(&sched.watcher)); /* which tells the user */
     rt_unlock(&sched.lock);
     if (spinning)
         atomic_fetch_sub(&sched.nspinning, 1);

@@ -17,7 +17,7 @@
 #define LOOK_SHORT (20 * US)
 #define LOOK_LONG (400 * US)
 #define ROUNDS_SHORT 50       /* looks without a find before they become rarer */
-#define ROUNDS_QUIET 25       /* looks without anybody waiting before the deep sleep */
+#define ROUNDS_QUIET 3        /* looks without anybody waiting before the deep sleep */
 #define BLOCKED_AFTER (30 * US)
 #define TIME_SLICE (10000 * US)
 #define TIMER_SLACK (200 * US) /* an idle M comes first */
@@ -128,16 +128,13 @@ static bool ran_too_long(struct p *p, int64_t now) {
     return now - p->seen_when >= TIME_SLICE;
 }
 
-static bool preempt(int64_t now) {
-    bool did = false;
+static void preempt(int64_t now) {
     int n = atomic_load(&sched.nallp);
     for (int i = 0; i < n; i++) {
         struct p *p = sched.allp[i];
-        if (ran_too_long(p, now) && (runq_len(&p->runq) || atomic_load(&sched.queue_len)) &&
-            take(p, &sched.preemptions))
-            did = true;
+        if (ran_too_long(p, now) && (runq_len(&p->runq) || atomic_load(&sched.queue_len)))
+            take(p, &sched.preemptions);
     }
-    return did;
 }
 
 /* ---- the loop ---- */
@@ -148,20 +145,22 @@ static int64_t next_timer(void) {
     return next > TIMER_NEVER - TIMER_SLACK ? TIMER_NEVER : next + TIMER_SLACK;
 }
 
-static bool run_late_timers(int64_t now) { return next_timer() <= now && timers_run(now) > 0; }
+static void run_late_timers(int64_t now) {
+    if (next_timer() <= now)
+        timers_run(now);
+}
 
 static void look(void) {
     int64_t now = rt_now();
-    bool did = run_late_timers(now);
+    run_late_timers(now);
+    preempt(now); /* always: it also keeps the notes on who has run since when */
     bool waits = sched_work_waits();
-    did |= preempt(now); /* always: it also keeps the notes on who has run since when */
-    if (waits)
-        did |= put_to_work(now);
+    bool did = waits && put_to_work(now);
     sysmon.quiet_rounds = waits ? 0 : sysmon.quiet_rounds + 1;
     sysmon.rounds = did ? 0 : sysmon.rounds + 1;
     if (did)
         sysmon.delay = LOOK_SHORT;
-    else if (sysmon.rounds > ROUNDS_SHORT)
+    else if (!waits || sysmon.rounds > ROUNDS_SHORT)
         sysmon.delay = 2 * sysmon.delay < LOOK_LONG ? 2 * sysmon.delay : LOOK_LONG;
 }
 
@@ -190,6 +189,7 @@ static void deep_sleep(void) {
 static void *sysmon_main(void *arg) {
     (void)arg;
     prctl(PR_SET_TIMERSLACK, 1);
+    prctl(PR_SET_NAME, "sysmon");
     sysmon.delay = LOOK_SHORT;
     while (!atomic_load(&sched.stopping)) {
         look();
