@@ -434,6 +434,7 @@ def test_cleanup_that_blocks_in_c_is_left_behind_and_ends_at_its_next_blocking_p
         """
         import time
         import goroutines as G
+        ended = []
         def main():
             def body():
                 try:
@@ -441,16 +442,22 @@ def test_cleanup_that_blocks_in_c_is_left_behind_and_ends_at_its_next_blocking_p
                 finally:
                     time.sleep(0.2)
                     print("after the call")
-                    G.Chan().recv()
-                    print("never")
+                    try:
+                        G.Chan().recv()
+                        print("never")
+                    finally:
+                        print("ended")
+                        ended.append(1)
             G.go(body)
             while "[select (no " "cases)" not in G.debug.stacks():
                 G.sleep(0.001)
         G.run(main)
         print("run is over", G.num_goroutine())
-        time.sleep(1)
+        end = time.monotonic() + 10
+        while not ended and time.monotonic() < end:
+            time.sleep(0.01)
         """,
-        "run is over 0\nafter the call",
+        "run is over 0\nafter the call\nended",
     )
 
 

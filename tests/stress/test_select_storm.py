@@ -127,7 +127,7 @@ def test_closing_under_selects(procs):
     rng = dice()
 
     def main():
-        for _ in range(amount(25)):
+        for _ in range(amount(8)):
             channels = [Chan(int, rng.choice([0, 1])) for _ in range(3)]
             out = Chan(object)
 
