@@ -77,6 +77,8 @@ int interrupt_init(void);
 void interrupt_deliver(struct g *g, PyObject *exc);
 /* The same, but what computes or is blocked in C gets it at its next blocking point only. */
 void interrupt_deliver_parked(struct g *g, PyObject *exc);
+/* For its next blocking point, and not for the one where it is parked now. */
+void interrupt_pend(struct g *g, PyObject *exc);
 /* Announces what is pending for g to the eval loop. */
 void interrupt_announce(struct g *g);
 /* -1 with the exception that is pending for the calling goroutine, else 0. */

@@ -277,6 +277,8 @@ static PyObject *body(struct goroutine *gr) {
         PyErr_SetNone(GoroutineExit);
         return NULL;
     }
+    if (interrupt_check() < 0) /* taken up, but not begun, when it was sent */
+        return NULL;
     if (gr->decimal_context) {
         PyObject *token = PyContextVar_Set(decimal_var, gr->decimal_context);
         Py_CLEAR(gr->decimal_context);

@@ -13,9 +13,11 @@
 
 /* ---- Delivery ---- */
 
+/* Of the calling goroutine. */
 static PyObject *take_pending(struct goroutine *gr) {
     PyObject *exc = gr->pending;
     gr->pending = NULL;
+    atomic_store(&sched_current()->interrupt_wanted, false);
     if (gr->async_sent) {
         gr->async_sent = false;
         Py_CLEAR(gr->ts->async_exc);
@@ -54,13 +56,17 @@ void interrupt_announce(struct g *g) {
 
 /* ---- giving ---- */
 
-void interrupt_deliver_parked(struct g *g, PyObject *exc) {
+void interrupt_pend(struct g *g, PyObject *exc) {
     struct goroutine *gr = goroutine_of(g);
-    if (gr->pending) {
+    if (gr->pending)
         Py_DECREF(exc); /* one at a time: the first goes first */
-        return;
-    }
-    gr->pending = exc;
+    else
+        gr->pending = exc;
+    atomic_store(&g->interrupt_wanted, true);
+}
+
+void interrupt_deliver_parked(struct g *g, PyObject *exc) {
+    interrupt_pend(g, exc);
     sched_enter();
     if (g_interrupt(g))
         sched_kick();

@@ -269,8 +269,7 @@ static bool leave_if_blocked(struct g *g, void *unused) {
         gr->looks >= LOOKS && gr->looks_waits == atomic_load(&g->waits)) {
         gr->left_behind = true;
         goroutines_left_behind++;
-        if (!gr->pending)
-            gr->pending = new_exit(); /* it was blocked in its cleanup */
+        interrupt_pend(g, new_exit()); /* also one that was blocked in its cleanup */
     }
     return true;
 }

@@ -191,6 +191,9 @@ static void park_goroutine(struct g *g) {
 }
 
 uint32_t sched_park(struct g *g, int64_t deadline) {
+    /* Whoever wants it sets the flag first and then tries g_interrupt(): one of the two sees the other. */
+    if (atomic_load(&g->interrupt_wanted))
+        g_interrupt(g);
     if (g->is_thread)
         return park_thread(g, deadline);
     struct timer t = {.fire = wake_timer_fired, .arg = g};

@@ -495,6 +495,7 @@ void g_start(struct g *g) {
 void sched_prepare_g(struct g *g) {
     atomic_store_explicit(&g->started, false, memory_order_relaxed);
     g->wired_for_life = false;
+    atomic_store_explicit(&g->interrupt_wanted, false, memory_order_relaxed);
     atomic_store_explicit(&g->wired, 0, memory_order_relaxed);
     atomic_store_explicit(&g->park, 0, memory_order_relaxed);
     atomic_store_explicit(&g->id, atomic_fetch_add(&sched.last_id, 1) + 1, memory_order_relaxed);

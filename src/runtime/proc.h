@@ -105,6 +105,8 @@ struct g {
     _Atomic uint8_t status; /* enum g_status; for looking only */
     bool is_thread;         /* stands for a thread that is no M: waits natively */
     _Atomic uint32_t waits; /* how many are over */
+    /* Its next wait is to end with WAKE_INTERRUPT before it begins; set and cleared by the host. */
+    _Atomic bool interrupt_wanted;
     _Atomic bool started;   /* has run, or is running */
     _Atomic uint32_t wired; /* > 0: must stay on its M; changed by itself only */
     bool wired_for_life;
