@@ -95,12 +95,12 @@ ChanObject *chan_for_recv(PyObject *o) {
 /* ---- arguments ---- */
 
 /* f(*npos positional, *, timeout=None): *timeout borrowed. */
-static int timeout_only(const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                        Py_ssize_t npos, PyObject **timeout) {
+static int timeout_only(const char *name, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames, Py_ssize_t npos, PyObject **timeout) {
     *timeout = Py_None;
     if (nargs != npos) {
-        PyErr_Format(PyExc_TypeError, "%s() takes %zd positional argument%s (%zd given)%s", name, npos,
-                     npos == 1 ? "" : "s", nargs,
+        PyErr_Format(PyExc_TypeError, "%s() takes %zd positional argument%s (%zd given)%s", name,
+                     npos, npos == 1 ? "" : "s", nargs,
                      nargs == npos + 1 ? "; a timeout is given as timeout=" : "");
         return -1;
     }
@@ -108,7 +108,8 @@ static int timeout_only(const char *name, PyObject *const *args, Py_ssize_t narg
     for (Py_ssize_t i = 0; i < nkw; i++) {
         PyObject *key = PyTuple_GET_ITEM(kwnames, i);
         if (PyUnicode_CompareWithASCIIString(key, "timeout") != 0) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", name, key);
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", name,
+                         key);
             return -1;
         }
         *timeout = args[nargs + i];
@@ -294,7 +295,8 @@ static PyObject *refuse_reduce(PyObject *self, PyObject *unused) {
 
 static int parse_capacity(PyObject *capacity, size_t *cap) {
     if (!PyIndex_Check(capacity)) {
-        PyErr_Format(PyExc_TypeError, "capacity must be an int, not %s", Py_TYPE(capacity)->tp_name);
+        PyErr_Format(PyExc_TypeError, "capacity must be an int, not %s",
+                     Py_TYPE(capacity)->tp_name);
         return -1;
     }
     PyObject *index = PyNumber_Index(capacity);
@@ -328,7 +330,8 @@ static PyObject *chan_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     PyObject *elem = (PyObject *)&PyBaseObject_Type, *capacity = NULL;
     int by_value = 0;
     size_t cap = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO$p:Chan", names, &elem, &capacity, &by_value))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO$p:Chan", names, &elem, &capacity,
+                                     &by_value))
         return NULL;
     if (PyLong_Check(elem)) {
         PyErr_Format(PyExc_TypeError,
@@ -418,40 +421,38 @@ static Py_hash_t view_hash(PyObject *self) {
 /* ---- types ---- */
 
 #define FAST (METH_FASTCALL | METH_KEYWORDS)
-#define SEND_METHOD                                                                              \
-    {"send", (PyCFunction)(void (*)(void))method_send, FAST,                                     \
-     PyDoc_STR("send($self, value, /, *, timeout=None)\n--\n\n"                                  \
-               "Send value. Unbuffered: returns once a receiver has it; buffered: once it is in " \
-               "the buffer.\n\nRaises TypeError if value is not of the channel's elem, "          \
-               "ChannelClosed if the channel is closed, before\nor while waiting, TimeoutError "  \
-               "after timeout seconds (nothing was sent then).")},                                \
-    {                                                                                            \
-        "close", method_close, METH_NOARGS,                                                      \
-            PyDoc_STR("close($self, /)\n--\n\nNo more values will be sent: wakes everybody who "  \
-                      "waits. Closing twice raises ChannelClosed.")                              \
-    }
-#define RECV_METHODS                                                                              \
-    {"recv", (PyCFunction)(void (*)(void))method_recv, FAST,                                      \
+/* Lists of initializers, which clang-format takes for blocks of statements. */
+/* clang-format off */
+#define SEND_METHOD                                                                                \
+    {"send", (PyCFunction)(void (*)(void))method_send, FAST,                                       \
+     PyDoc_STR("send($self, value, /, *, timeout=None)\n--\n\n"                                    \
+               "Send value. Unbuffered: returns once a receiver has it; buffered: once it is in "  \
+               "the buffer.\n\nRaises TypeError if value is not of the channel's elem, "           \
+               "ChannelClosed if the channel is closed, before\nor while waiting, TimeoutError "   \
+               "after timeout seconds (nothing was sent then).")},                                 \
+    {"close", method_close, METH_NOARGS,                                                           \
+     PyDoc_STR("close($self, /)\n--\n\nNo more values will be sent: wakes everybody who "          \
+               "waits. Closing twice raises ChannelClosed.")}
+#define RECV_METHODS                                                                               \
+    {"recv", (PyCFunction)(void (*)(void))method_recv, FAST,                                       \
      PyDoc_STR("recv($self, /, *, timeout=None)\n--\n\nThe next value, in the order they were "    \
                "sent.\n\nRaises ChannelClosed once the channel is closed and drained, "            \
                "TimeoutError after timeout seconds.")},                                            \
-    {                                                                                             \
-        "recv_ok", (PyCFunction)(void (*)(void))method_recv_ok, FAST,                             \
-            PyDoc_STR("recv_ok($self, /, *, timeout=None)\n--\n\n(value, True), or (None, False) " \
-                      "once the channel is closed and drained.\n\nRaises TimeoutError after "     \
-                      "timeout seconds.")                                                         \
-    }
-#define COMMON_METHODS                                                                         \
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("Chan[int]")},       \
-        {"__reduce_ex__", refuse_reduce, METH_O, NULL},                                        \
-        {"__reduce__", refuse_reduce, METH_NOARGS, NULL},                                      \
-        {"__copy__", refuse_reduce, METH_NOARGS, NULL}, {"__deepcopy__", refuse_reduce, METH_O, NULL}
-#define COMMON_GETTERS                                                                           \
-    {"capacity", get_capacity, NULL, PyDoc_STR("How many values the buffer holds."), NULL},      \
-        {"elem", get_elem, NULL, PyDoc_STR("The type of the values, as given."), NULL},          \
-    {                                                                                            \
-        "closed", get_closed, NULL, PyDoc_STR("Whether close() was called."), NULL               \
-    }
+    {"recv_ok", (PyCFunction)(void (*)(void))method_recv_ok, FAST,                                 \
+     PyDoc_STR("recv_ok($self, /, *, timeout=None)\n--\n\n(value, True), or (None, False) "        \
+               "once the channel is closed and drained.\n\nRaises TimeoutError after "             \
+               "timeout seconds.")}
+#define COMMON_METHODS                                                                             \
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("Chan[int]")},           \
+    {"__reduce_ex__", refuse_reduce, METH_O, NULL},                                                \
+    {"__reduce__", refuse_reduce, METH_NOARGS, NULL},                                              \
+    {"__copy__", refuse_reduce, METH_NOARGS, NULL},                                                \
+    {"__deepcopy__", refuse_reduce, METH_O, NULL}
+#define COMMON_GETTERS                                                                             \
+    {"capacity", get_capacity, NULL, PyDoc_STR("How many values the buffer holds."), NULL},        \
+    {"elem", get_elem, NULL, PyDoc_STR("The type of the values, as given."), NULL},                \
+    {"closed", get_closed, NULL, PyDoc_STR("Whether close() was called."), NULL}
+/* clang-format on */
 
 static PyMethodDef chan_methods[] = {SEND_METHOD, RECV_METHODS, COMMON_METHODS, {0}};
 static PyMethodDef sender_methods[] = {SEND_METHOD, COMMON_METHODS, {0}};
@@ -460,7 +461,8 @@ static PyMethodDef receiver_methods[] = {RECV_METHODS, COMMON_METHODS, {0}};
 static PyGetSetDef chan_getters[] = {
     COMMON_GETTERS,
     {"sender", get_sender, NULL, PyDoc_STR("A SendChan: this channel for sending only."), NULL},
-    {"receiver", get_receiver, NULL, PyDoc_STR("A RecvChan: this channel for receiving only."), NULL},
+    {"receiver", get_receiver, NULL, PyDoc_STR("A RecvChan: this channel for receiving only."),
+     NULL},
     {0},
 };
 static PyGetSetDef view_getters[] = {COMMON_GETTERS, {0}};
@@ -491,16 +493,24 @@ PyTypeObject Chan_Type = {
     .tp_getset = chan_getters,
 };
 
-#define VIEW(NAME, DOC, METHODS, ITER, NEXT)                                             \
-    {                                                                                    \
-        PyVarObject_HEAD_INIT(NULL, 0).tp_name = "goroutines." NAME,                     \
-        .tp_doc = PyDoc_STR(DOC), .tp_basicsize = sizeof(ViewObject),                    \
-        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |                            \
-                    Py_TPFLAGS_DISALLOW_INSTANTIATION,                                   \
-        .tp_dealloc = view_dealloc, .tp_traverse = view_traverse, .tp_clear = view_clear, \
-        .tp_repr = chan_repr, .tp_as_number = &as_number, .tp_as_sequence = &as_sequence, \
-        .tp_richcompare = view_compare, .tp_hash = view_hash, .tp_iter = ITER,           \
-        .tp_iternext = NEXT, .tp_methods = METHODS, .tp_getset = view_getters,           \
+#define VIEW(NAME, DOC, METHODS, ITER, NEXT)                                                       \
+    {                                                                                              \
+        PyVarObject_HEAD_INIT(NULL, 0).tp_name = "goroutines." NAME,                               \
+        .tp_doc = PyDoc_STR(DOC),                                                                  \
+        .tp_basicsize = sizeof(ViewObject),                                                        \
+        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,   \
+        .tp_dealloc = view_dealloc,                                                                \
+        .tp_traverse = view_traverse,                                                              \
+        .tp_clear = view_clear,                                                                    \
+        .tp_repr = chan_repr,                                                                      \
+        .tp_as_number = &as_number,                                                                \
+        .tp_as_sequence = &as_sequence,                                                            \
+        .tp_richcompare = view_compare,                                                            \
+        .tp_hash = view_hash,                                                                      \
+        .tp_iter = ITER,                                                                           \
+        .tp_iternext = NEXT,                                                                       \
+        .tp_methods = METHODS,                                                                     \
+        .tp_getset = view_getters,                                                                 \
     }
 
 PyTypeObject SendChan_Type = VIEW("SendChan", "A channel for sending only: Chan.sender.",

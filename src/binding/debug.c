@@ -118,7 +118,8 @@ static PyObject *describe(struct g *g, struct listing *l) {
 static bool add(struct g *g, void *arg) {
     struct listing *l = arg;
     enum g_status s = atomic_load(&g->status);
-    if (s == G_IDLE || s == G_DEAD || !g->host || !goroutine_of(g)->ts || goroutine_of(g)->left_behind)
+    if (s == G_IDLE || s == G_DEAD || !g->host || !goroutine_of(g)->ts ||
+        goroutine_of(g)->left_behind)
         return true;
     if (l->limit >= 0 && PyList_GET_SIZE(l->list) >= l->limit)
         return false;

@@ -11,17 +11,19 @@ static PyObject *add(PyObject *module, const char *name, const char *qualified, 
 }
 
 int errors_init(PyObject *module) {
-    ChannelClosed = add(module, "ChannelClosed", "goroutines.ChannelClosed",
-                        "A send on a closed channel, a receive from one that is closed and drained, "
-                        "or a second close.",
-                        PyExc_Exception);
+    ChannelClosed = add(
+        module, "ChannelClosed", "goroutines.ChannelClosed",
+        "A send on a closed channel, a receive from one that is closed and drained, "
+        "or a second close.",
+        PyExc_Exception);
     DeadlockError = add(module, "DeadlockError", "goroutines.DeadlockError",
                         "All goroutines are asleep: nothing can ever wake any of them.",
                         PyExc_RuntimeError);
-    GoroutineExit = add(module, "GoroutineExit", "goroutines.GoroutineExit",
-                        "Ends a goroutine: raised by goexit(), and in every goroutine that is still "
-                        "alive when run() ends.",
-                        PyExc_BaseException);
+    GoroutineExit = add(
+        module, "GoroutineExit", "goroutines.GoroutineExit",
+        "Ends a goroutine: raised by goexit(), and in every goroutine that is still "
+        "alive when run() ends.",
+        PyExc_BaseException);
     return ChannelClosed && DeadlockError && GoroutineExit ? 0 : -1;
 }
 

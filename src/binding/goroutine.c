@@ -21,7 +21,8 @@ static bool is_async_code(PyObject *fn) {
 static int check_callable(PyObject *fn) {
     if (!PyCallable_Check(fn)) {
         PyErr_Format(PyExc_TypeError,
-                     "go() takes a function and its arguments, as in go(f, x): %R is not callable", fn);
+                     "go() takes a function and its arguments, as in go(f, x): %R is not callable",
+                     fn);
         return -1;
     }
     if (is_async_code(fn)) {
@@ -263,7 +264,8 @@ static int install_hooks(void) {
     if (!profile)
         profile = PyUnicode_InternFromString("_profile_hook");
     PyObject *names = PyModule_GetDict(threading);
-    PyObject *t = PyDict_GetItemWithError(names, trace), *p = PyDict_GetItemWithError(names, profile);
+    PyObject *t = PyDict_GetItemWithError(names, trace),
+             *p = PyDict_GetItemWithError(names, profile);
     if ((!t || t == Py_None) && (!p || p == Py_None))
         return 0;
     install = helper("goroutines._inherit", "install_hooks");

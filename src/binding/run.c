@@ -15,9 +15,9 @@
 #include <time.h>
 
 #define MS INT64_C(1000000)
-#define PATIENCE (100 * MS)       /* how long a main that is blocked in C may keep an interrupt waiting */
+#define PATIENCE (100 * MS)       /* how long a main blocked in C may keep an interrupt waiting */
 #define SECOND_WINDOW (1000 * MS) /* an interrupt this soon after another one means it */
-#define LOOKS 12                  /* outside this often while the interpreter is free: blocked in C */
+#define LOOKS 12                  /* outside so often while the interpreter is free: blocked in C */
 #define LOOK_FIRST (MS / 20)
 #define LOOK_LONGEST (5 * MS)
 
@@ -195,7 +195,8 @@ static PyObject *new_exit(void) {
 
 struct sending {
     bool again;
-    int64_t few; /* room for goroutines that are told through the eval loop: that scans all states */
+    /* Room for goroutines that are told through the eval loop: that scans all states. */
+    int64_t few;
 };
 
 static bool send_exit(struct g *g, void *arg) {

@@ -39,7 +39,8 @@ PyObject *make_send_case(PyObject *module, PyObject *const *args, Py_ssize_t nar
     (void)module;
     ChanObject *c = NULL;
     if (nargs != 2) {
-        PyErr_Format(PyExc_TypeError, "send() takes a channel and a value (%zd arguments given)", nargs);
+        PyErr_Format(PyExc_TypeError, "send() takes a channel and a value (%zd arguments given)",
+                     nargs);
         return NULL;
     }
     if (args[0] != Py_None && !(c = chan_for_send(args[0])))
@@ -50,7 +51,8 @@ PyObject *make_send_case(PyObject *module, PyObject *const *args, Py_ssize_t nar
 static void warn_unused(CaseObject *k) {
     PyObject *type, *value, *tb;
     PyErr_Fetch(&type, &value, &tb);
-    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "select case was never used; did you mean ch.%s()?",
+    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                         "select case was never used; did you mean ch.%s()?",
                          k->dir == SELECT_SEND ? "send" : "recv") < 0)
         PyErr_WriteUnraisable((PyObject *)k);
     PyErr_Restore(type, value, tb);

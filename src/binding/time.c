@@ -94,7 +94,9 @@ static void fire_tick(struct timer *t, int64_t now) {
     chan_try_send_word(&c->c, tick_of(now)); /* full: the receiver is slow, the tick is dropped */
 }
 
-static bool tick_is_awaited(struct timer *t) { return chan_has_receiver(&((ChanObject *)t->arg)->c); }
+static bool tick_is_awaited(struct timer *t) {
+    return chan_has_receiver(&((ChanObject *)t->arg)->c);
+}
 
 void chan_timer_free(ChanObject *c) {
     if (!c->timer)
@@ -186,8 +188,8 @@ static PyObject *timer_reset_py(PyObject *module, PyObject *args) {
 typedef struct func_timer {
     PyObject_HEAD
     struct timer timer;
-    PyObject *args;       /* (fn, *args), for a reset after it fired */
-    struct g *_Atomic g;  /* what firing starts; taken by whoever swaps it out */
+    PyObject *args;                 /* (fn, *args), for a reset after it fired */
+    struct g *_Atomic g;            /* what firing starts; taken by whoever swaps it out */
     struct func_timer *prev, *next; /* of those that are armed; GIL */
     bool listed;
 } FuncTimerObject;
@@ -316,7 +318,8 @@ static PyObject *func_timer_new(PyObject *module, PyObject *args) {
     (void)module;
     double seconds;
     if (PyTuple_GET_SIZE(args) < 2) {
-        PyErr_SetString(PyExc_TypeError, "after_func() takes seconds, a function and its arguments");
+        PyErr_SetString(PyExc_TypeError,
+                        "after_func() takes seconds, a function and its arguments");
         return NULL;
     }
     if (to_double(PyTuple_GET_ITEM(args, 0), "after_func()'s time", &seconds) < 0)

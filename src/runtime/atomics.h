@@ -15,8 +15,8 @@
 #define at_store_rel(p, v) atomic_store_explicit(p, v, memory_order_release)
 #define at_swap(p, v) atomic_exchange_explicit(p, v, memory_order_acq_rel)
 /* On failure *expected is what was found. */
-#define at_cas(p, expected, v)                                                     \
-    atomic_compare_exchange_strong_explicit(p, expected, v, memory_order_acq_rel, \
+#define at_cas(p, expected, v)                                                                     \
+    atomic_compare_exchange_strong_explicit(p, expected, v, memory_order_acq_rel,                  \
                                             memory_order_acquire)
 #endif
 

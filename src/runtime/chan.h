@@ -89,7 +89,7 @@ enum select_dir { SELECT_RECV, SELECT_SEND };
 struct select_case {
     struct chan *c; /* NULL: never ready */
     enum select_dir dir;
-    void *value;    /* send: what; recv: what came, if this case was chosen */
+    void *value; /* send: what; recv: what came, if this case was chosen */
     /* select's own. */
     struct sudog sudog;
 };

@@ -21,9 +21,7 @@ struct rt_lock {
 void rt_lock_slow(struct rt_lock *l);
 
 /* Also makes a lock usable again in a forked child, where its holder may not exist. */
-static inline void rt_lock_init(struct rt_lock *l) {
-    atomic_init(&l->held, 0);
-}
+static inline void rt_lock_init(struct rt_lock *l) { atomic_init(&l->held, 0); }
 
 static inline bool rt_trylock(struct rt_lock *l) {
     return atomic_exchange_explicit(&l->held, 1, memory_order_acquire) == 0;

@@ -256,7 +256,8 @@ static struct g *steal(struct m *m, struct p *p) {
     uint32_t start = next_random(m);
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < n; i++) {
-            struct g *g = steal_from(p, sched.allp[(start + (uint32_t)i) % (uint32_t)n], round == 1);
+            struct g *g = steal_from(p, sched.allp[(start + (uint32_t)i) % (uint32_t)n],
+                                     round == 1);
             if (g)
                 return g;
         }
@@ -1091,9 +1092,7 @@ bool sched_started(void) { return atomic_load(&sched.ready); }
 
 void sched_stop(void) { atomic_store(&sched.stopping, true); }
 
-bool sched_stopping(void) {
-    return atomic_load_explicit(&sched.stopping, memory_order_relaxed);
-}
+bool sched_stopping(void) { return atomic_load_explicit(&sched.stopping, memory_order_relaxed); }
 
 void sched_look_lock(void) { rt_lock(&sched.lock); }
 

@@ -98,7 +98,7 @@ struct g {
     /* The park word: see park.c. */
     _Atomic uint64_t park;
     struct m *_Atomic m; /* valid while running */
-    void *host;  /* valid while it has a stack */
+    void *host;          /* valid while it has a stack */
     struct stack stack;
     size_t stack_asked; /* the size that was current then */
     _Atomic uint64_t id;
@@ -112,8 +112,8 @@ struct g {
     bool wired_for_life;
     bool kept; /* dead, with its thread state */
     const char *_Atomic wait_reason;
-    _Atomic int64_t wait_since; /* rt_now_coarse() */
-    struct note note;           /* native waits */
+    _Atomic int64_t wait_since;            /* rt_now_coarse() */
+    struct note note;                      /* native waits */
     struct g *natives_prev, *natives_next; /* guarded by the scheduler lock */
     int64_t native_deadline;
     void *saved; /* the host's, of threads: thread state, exception */
@@ -227,9 +227,9 @@ void sched_wire_for_life(struct g *g);
 
 /* ---- settings and looking ---- */
 
-int sched_procs(int n);                 /* 0 only asks; returns the previous number */
-int64_t sched_max_threads(int64_t n);   /* 0 only asks */
-bool sched_threads_ran_out(void);       /* once per shortage */
+int sched_procs(int n);               /* 0 only asks; returns the previous number */
+int64_t sched_max_threads(int64_t n); /* 0 only asks */
+bool sched_threads_ran_out(void);     /* once per shortage */
 
 struct sched_stats {
     uint64_t started, finished, switches, steals, handoffs, preemptions;

@@ -41,13 +41,13 @@ struct sched {
 
     struct p *allp[MAX_PROCS]; /* append-only; [0, nallp) */
     _Atomic int nallp;
-    _Atomic int procs;   /* Ps in use: those with a smaller id. The others drain. */
+    _Atomic int procs; /* Ps in use: those with a smaller id. The others drain. */
     struct p *idle_p;
     _Atomic int nidle_p; /* of those in use */
 
     struct m *idle_m;
     struct m *all_m;
-    struct m *timer_m;  /* the idle M that sleeps until the next timer */
+    struct m *timer_m; /* the idle M that sleeps until the next timer */
     _Atomic int64_t timer_m_until;
     _Atomic int64_t threads, idle_threads, max_threads;
     _Atomic bool threads_ran_out, shortage_told;
@@ -117,19 +117,20 @@ static inline bool g_wired(struct g *g) {
 }
 
 /* proc.c */
-void sched_queue(struct g *g);              /* runnable: on the caller's P, next; else global */
+void sched_queue(struct g *g); /* runnable: on the caller's P, next; else global */
 void sched_queue_global(struct g *g);
 void sched_leave_m(struct m *m, struct g *g, enum leave_how how);
 void sched_start_m(struct p *p, bool spinning); /* p is nobody's; gets an M, or goes idle */
-void sched_hand_off(struct m *m);           /* the calling M gives its P away; no lock held */
-struct p *sched_idle_p_get(void);           /* scheduler lock held */
-void sched_idle_p_put(struct p *p);         /* scheduler lock held */
+void sched_hand_off(struct m *m);               /* the calling M gives its P away; no lock held */
+struct p *sched_idle_p_get(void);               /* scheduler lock held */
+void sched_idle_p_put(struct p *p);             /* scheduler lock held */
 void sched_poke_watcher(void);
 bool sched_take_p(struct m *m, struct p *p); /* sysmon; the scheduler lock is taken inside */
-void sched_prepare_g(struct g *g);             /* a fresh G's first context */
+void sched_prepare_g(struct g *g);           /* a fresh G's first context */
 
 /* park.c */
-bool park_left(struct g *g); /* the M has left g: true if it was woken meanwhile and must be queued */
+/* The M has left g: true if it was woken meanwhile and must be queued. */
+bool park_left(struct g *g);
 bool park_claimed(struct g *g);
 void park_fork_child(struct g *current);
 

@@ -3,9 +3,7 @@
 #include "note.h"
 #include "proc.h"
 
-void sema_init(struct sema *s, int64_t count) {
-    *s = (struct sema){.count = count};
-}
+void sema_init(struct sema *s, int64_t count) { *s = (struct sema){.count = count}; }
 
 /* Lock held. Serves the waiters from the front as far as the count goes. */
 static bool serve(struct sema *s) {

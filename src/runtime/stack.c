@@ -116,9 +116,7 @@ static long max_map_count(void) {
     return count;
 }
 
-static void list_init(struct node *list) {
-    list->prev = list->next = list;
-}
+static void list_init(struct node *list) { list->prev = list->next = list; }
 
 static void setup(void) {
     page = (size_t)sysconf(_SC_PAGESIZE);
@@ -164,8 +162,7 @@ static void push_spare(struct pool *p, struct node *n) {
 
 static void count_dirty(struct pool *p, size_t by) {
     p->ndirty += by;
-    atomic_store_explicit(&idle_dirty,
-                          atomic_load_explicit(&idle_dirty, memory_order_relaxed) + by,
+    atomic_store_explicit(&idle_dirty, atomic_load_explicit(&idle_dirty, memory_order_relaxed) + by,
                           memory_order_relaxed);
 }
 
@@ -397,9 +394,7 @@ size_t stack_scavenge(size_t keep) {
     return bytes;
 }
 
-size_t stack_idle_dirty(void) {
-    return atomic_load_explicit(&idle_dirty, memory_order_relaxed);
-}
+size_t stack_idle_dirty(void) { return atomic_load_explicit(&idle_dirty, memory_order_relaxed); }
 
 /* ---- Questions. ---- */
 
@@ -420,9 +415,7 @@ bool stack_find(const void *addr, struct stack *out) {
     return true;
 }
 
-bool stack_owns(const void *addr) {
-    return arena_of(addr) != NULL;
-}
+bool stack_owns(const void *addr) { return arena_of(addr) != NULL; }
 
 bool stack_guard_hit(const void *addr) {
     struct stack s;
@@ -436,9 +429,7 @@ void stack_fork_prepare(void) {
     rt_lock(&pools_lock);
 }
 
-void stack_fork_parent(void) {
-    rt_unlock(&pools_lock);
-}
+void stack_fork_parent(void) { rt_unlock(&pools_lock); }
 
 /* The threads that were giving stacks back do not exist here: those stacks are still dirty. */
 void stack_fork_child(void) {

@@ -16,8 +16,8 @@
 #define US 1000
 #define LOOK_SHORT (20 * US)
 #define LOOK_LONG (400 * US)
-#define ROUNDS_SHORT 50       /* looks without a find before they become rarer */
-#define ROUNDS_QUIET 3        /* looks without anybody waiting before the deep sleep */
+#define ROUNDS_SHORT 50 /* looks without a find before they become rarer */
+#define ROUNDS_QUIET 3  /* looks without anybody waiting before the deep sleep */
 #define BLOCKED_AFTER (30 * US)
 #define TIME_SLICE (10000 * US)
 #define TIMER_SLACK (200 * US) /* an idle M comes first */

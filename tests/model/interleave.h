@@ -39,8 +39,8 @@ struct model {
 
 struct model_thread {
     struct context ctx;
-    uint64_t seen;              /* hash of what it has read */
-    bool (*until)(void *);      /* waits for this to be true; NULL: it does not wait */
+    uint64_t seen;         /* hash of what it has read */
+    bool (*until)(void *); /* waits for this to be true; NULL: it does not wait */
     void *until_arg;
     bool ended;
 };
@@ -53,7 +53,9 @@ static struct {
     int current; /* -1: none, begin() or end() runs */
     char *stacks;
     /* The choices of this run: which of how many, and of which thread it was. */
-    struct { uint8_t choice, of, thread; } path[MODEL_DEPTH];
+    struct {
+        uint8_t choice, of, thread;
+    } path[MODEL_DEPTH];
     int depth, repeat;
     /* The states seen: an open hash table of their hashes. */
     uint64_t *states;

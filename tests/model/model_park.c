@@ -58,7 +58,8 @@ static bool is_queued(void *arg) {
 static void goroutine(void) {
     model_wait(is_queued, NULL);
     model_check(!at_load(&s.in_use), "resumed while its M still uses its thread state");
-    model_check(parkword_end(&s.park) == claimed_with && claims == 1, "woken with what nobody said");
+    model_check(parkword_end(&s.park) == claimed_with && claims == 1,
+                "woken with what nobody said");
     resumed = true;
 }
 
@@ -86,12 +87,24 @@ static void end_not_interrupted(void) {
 
 int main(void) {
     static const struct model models[] = {
-        {"park, two wakers and a timer", begin, {leaving_m, goroutine, waker_a, waker_b, timer}, end,
-         &s, sizeof s},
-        {"park, a waker, a timer and an interrupt", begin,
-         {leaving_m, goroutine, waker_a, timer, interrupter}, end, &s, sizeof s},
-        {"park, uninterruptible", begin_uninterruptible, {leaving_m, goroutine, waker_a, interrupter},
-         end_not_interrupted, &s, sizeof s},
+        {"park, two wakers and a timer",
+         begin,
+         {leaving_m, goroutine, waker_a, waker_b, timer},
+         end,
+         &s,
+         sizeof s},
+        {"park, a waker, a timer and an interrupt",
+         begin,
+         {leaving_m, goroutine, waker_a, timer, interrupter},
+         end,
+         &s,
+         sizeof s},
+        {"park, uninterruptible",
+         begin_uninterruptible,
+         {leaving_m, goroutine, waker_a, interrupter},
+         end_not_interrupted,
+         &s,
+         sizeof s},
     };
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         explore(&models[i]);

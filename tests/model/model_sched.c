@@ -17,9 +17,9 @@
 
 static struct {
     uint64_t lock;
-    uint64_t in_runtime, m_p, p_m, p_idle, users; /* take a P */
+    uint64_t in_runtime, m_p, p_m, p_idle, users;           /* take a P */
     uint64_t queued, idle_ps, spinning, idle_m, woken, ran; /* kick */
-    uint64_t deep, note, claimed, seen; /* deep sleep */
+    uint64_t deep, note, claimed, seen;                     /* deep sleep */
 } s;
 
 static bool lock_is_free(void *arg) {

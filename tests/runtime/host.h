@@ -74,7 +74,7 @@ static struct {
     uint64_t next, serving;
     _Atomic int held;
     _Atomic(struct m *) holder; /* NULL: none, or a thread that is no M */
-    uint32_t seed; /* guarded by the lock itself */
+    uint32_t seed;              /* guarded by the lock itself */
 } gil = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, NULL, 1};
 
 static void gil_acquire(void) {
@@ -112,8 +112,8 @@ static void gil_offer(void) {
 struct work {
     void (*fn)(void *arg);
     void *arg;
-    struct chan *done;           /* gets a value at the end */
-    _Atomic(struct m *) owner;   /* whose M it is attached on */
+    struct chan *done;         /* gets a value at the end */
+    _Atomic(struct m *) owner; /* whose M it is attached on */
     _Atomic bool outside;
     bool pinned;
 };
@@ -322,9 +322,7 @@ UNUSED static void yield(void) {
     gil_offer();
 }
 
-UNUSED static void sleep_for(int64_t ns) {
-    CHECK(sched_sleep(rt_now() + ns) == WAKE_TIMEOUT);
-}
+UNUSED static void sleep_for(int64_t ns) { CHECK(sched_sleep(rt_now() + ns) == WAKE_TIMEOUT); }
 
 /* Threads other than the first one are inside the interpreter between these. */
 UNUSED static void thread_begin(void) { gil_acquire(); }

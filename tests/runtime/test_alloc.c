@@ -23,14 +23,14 @@ static long current_kb(void) {
 static void limit_address_space(long more_mb) {
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_AS, &limit) == 0);
-    limit.rlim_cur = more_mb < 0 ? limit.rlim_max
-                                 : (rlim_t)(current_kb() + more_mb * 1024) * 1024;
+    limit.rlim_cur = more_mb < 0 ? limit.rlim_max : (rlim_t)(current_kb() + more_mb * 1024) * 1024;
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
 }
 
 static long start_as_many_as_possible(struct chan *done) {
     long n = 0;
-    while (n < 1000000 && try_go(wait_at_gate, NULL, done)) /* some are parked, some have not begun */
+    while (n < 1000000 &&
+           try_go(wait_at_gate, NULL, done)) /* some are parked, some have not begun */
         if (++n % 16 == 0)
             yield();
     CHECK(n < 1000000);

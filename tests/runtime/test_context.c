@@ -156,9 +156,7 @@ static void fp_set_rounding(uint32_t mode) {
 #endif
 }
 
-static bool fp_equal(struct fp_control x, struct fp_control y) {
-    return x.a == y.a && x.b == y.b;
-}
+static bool fp_equal(struct fp_control x, struct fp_control y) { return x.a == y.a && x.b == y.b; }
 
 static struct fp_control fp_at_entry;
 

@@ -20,8 +20,9 @@
 #define SANITIZED 0
 #endif
 
-#define NAMED "fatal error: stack overflow in goroutine 7: its C stack of 64 KiB is full (see " \
-              "goroutines.stack_size)\n"
+#define NAMED                                                                                      \
+    "fatal error: stack overflow in goroutine 7: its C stack of 64 KiB is full (see "              \
+    "goroutines.stack_size)\n"
 
 static char output[8192]; /* what the last child wrote to stderr */
 
@@ -61,18 +62,14 @@ static void check_killed(int status) {
         CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
-static bool says(const char *text) {
-    return strstr(output, text) != NULL;
-}
+static bool says(const char *text) { return strstr(output, text) != NULL; }
 
 static bool says_once(const char *text) {
     const char *at = strstr(output, text);
     return at != NULL && strstr(at + 1, text) == NULL;
 }
 
-static void write_text(const char *text) {
-    CHECK(write(STDERR_FILENO, text, strlen(text)) > 0);
-}
+static void write_text(const char *text) { CHECK(write(STDERR_FILENO, text, strlen(text)) > 0); }
 
 /* ---- A goroutine that overflows its stack, on a thread like the scheduler's. ---- */
 

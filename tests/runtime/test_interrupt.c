@@ -176,7 +176,7 @@ static struct g *deaf;
 static void be_deaf(void *arg) {
     struct g *g = sched_enter();
     sched_park_begin(g, "test", PARK_UNINTERRUPTIBLE);
-    atomic_store((struct g *_Atomic *)arg, g);
+    atomic_store((struct g * _Atomic *)arg, g);
     CHECK(sched_park(g, NOTE_FOREVER) == 42);
     sched_leave();
 }

@@ -50,9 +50,10 @@ static void park_and_wake(long n, bool tell) {
         yield();
     int64_t t2 = rt_now();
     if (tell)
-        printf("   %ld goroutines: %ld bytes each (resident and page tables), parked in %ld ns each, "
-               "woken in %ld ns each\n",
-               n, (after - before) * 1024 / n, (long)((t1 - t0) / n), (long)((t2 - t1) / n));
+        printf(
+            "   %ld goroutines: %ld bytes each (resident and page tables), parked in %ld ns each, "
+            "woken in %ld ns each\n",
+            n, (after - before) * 1024 / n, (long)((t1 - t0) / n), (long)((t2 - t1) / n));
 }
 
 static void million(void) {

@@ -80,7 +80,8 @@ static void many_blocked(void) {
     for (long i = 0; i < n; i++)
         go_done(block_long, (void *)(long)(50 * MS), done);
     wait_for_done(done, n);
-    CHECK(rt_now() - begun < n * 50 * MS / (SANITIZED ? 1 : 2)); /* generous: machines may be busy */
+    CHECK(rt_now() - begun <
+          n * 50 * MS / (SANITIZED ? 1 : 2)); /* generous: machines may be busy */
 }
 
 /* Who comes back from a blocking call to find all Ps busy gets its turn, though nobody else waits. */
