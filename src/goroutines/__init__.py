@@ -14,8 +14,8 @@
 
     run(main)
 
-Any ordinary function can be a goroutine. A goroutine that blocks, in this library or in any call that
-releases the GIL, does not hold up the others.
+Any ordinary function can be a goroutine. A goroutine that blocks, in this library or in any call
+that releases the GIL, does not hold up the others.
 """
 
 from . import _import_locks, debug

@@ -18,7 +18,7 @@ class _Memo(dict[int, Any]):
     """
 
     def get(self, key: int, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401 (dict's get asks no method)
 
     def __contains__(self, key: object) -> bool:
         return super().__contains__(key) or isinstance(_object_at(cast(int, key)), _AS_THEY_ARE)

@@ -10,8 +10,8 @@ _UNIONS = (typing.Union, types.UnionType)
 def checker(elem: Any) -> type | tuple[type, ...]:
     """The class, or tuple of classes, whose instances a Chan(elem) carries.
 
-    elem may be a class, a union, a tuple of classes or a parametrised generic (of which only the origin
-    is checked). Anything else raises TypeError.
+    elem may be a class, a union, a tuple of classes or a parametrised generic (of which only the
+    origin is checked). Anything else raises TypeError.
     """
     found = tuple(dict.fromkeys(_classes(elem)))
     if object in found:
@@ -53,6 +53,6 @@ def _instance_check(cls: Any, elem: Any) -> type:
     except TypeError as refused:
         raise TypeError(f"{elem!r} cannot be a channel's elem: {refused}") from None
     raise TypeError(
-        f"{elem!r} cannot be a channel's elem: pass a class, a union, a tuple of classes or a generic "
-        "such as list[int]"
+        f"{elem!r} cannot be a channel's elem: pass a class, a union, a tuple of classes or a "
+        "generic such as list[int]"
     )

@@ -1,4 +1,4 @@
-"""The end of a goroutine that called os.fork() and is all there is in the child; called by the core."""
+"""The end of a goroutine that called os.fork() and is all there is in the child."""
 
 import os
 import sys
@@ -24,8 +24,8 @@ def _code_of(exc: BaseException | None) -> int:
 def end(exc: BaseException | None) -> NoReturn:
     """End the process as after main: exit handlers, buffered output, exit code.
 
-    The interpreter itself is not finalized: from 3.12 on it can do that only with the thread state of
-    the main thread, which does not exist in this child.
+    The interpreter itself is not finalized: from 3.12 on it can do that only with the thread state
+    of the main thread, which does not exist in this child.
     """
     import atexit
     import threading

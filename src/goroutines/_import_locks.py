@@ -1,9 +1,9 @@
 """importlib's module locks, owned by goroutines.
 
 A module lock is owned by whoever imports the module, so that nobody else sees it half initialised.
-importlib takes the OS thread for that; but a goroutine that parks while it imports lets another one run
-on the same thread, and may come back on a different one. So importlib is given an identity that belongs
-to the goroutine, and to the thread where there is none.
+importlib takes the OS thread for that; but a goroutine that parks while it imports lets another one
+run on the same thread, and may come back on a different one. So importlib is given an identity that
+belongs to the goroutine, and to the thread where there is none.
 """
 
 import importlib._bootstrap

@@ -1,5 +1,7 @@
 """Looking at the runtime: counters, and where every goroutine is.
 
+For people to read:
+
     print(goroutines.debug.stats())
     print(goroutines.debug.stacks())
 """
@@ -18,10 +20,10 @@ _REPORTED = 100  # goroutines in a deadlock report
 class Stats(NamedTuple):
     """The scheduler's counters, read without stopping it.
 
-    procs: Ps. threads: OS threads of the runtime (Ms), idle_threads of them idle. goroutines: alive.
-    runnable: length of the global queue, then of each P's. Since start: started, finished, switches (a P
-    takes up a goroutine), steals (goroutines taken from another P), handoffs (Ps taken from an M that is
-    blocked outside the interpreter), preemptions.
+    procs: Ps. threads: OS threads of the runtime (Ms), idle_threads of them idle. goroutines:
+    alive. runnable: length of the global queue, then of each P's. Since start: started, finished,
+    switches (a P takes up a goroutine), steals (goroutines taken from another P), handoffs (Ps
+    taken from an M that is blocked outside the interpreter), preemptions.
     """
 
     procs: int
@@ -54,7 +56,7 @@ def _frames(frame: FrameType | None) -> list[str]:
 
 
 def stacks() -> str:
-    """Every goroutine, as Go prints it: number, wait reason and time, frames, where it was created."""
+    """Every goroutine, as Go prints it: number, wait reason and time, frames, where created."""
     blocks = []
     for number, reason, waited, frame, created in _goroutines(-1):
         head = f"{reason}, {waited:.1f}s" if waited >= 0 else reason

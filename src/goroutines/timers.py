@@ -1,7 +1,7 @@
 """Timers: after(), Timer, Ticker and after_func(), as in Go's package time.
 
-As in Go since 1.23, a timer that nothing refers to is collected, and after stop() or reset() no value of
-the time before is received any more. https://pkg.go.dev/time#Timer
+As in Go since 1.23, a timer that nothing refers to is collected, and after stop() or reset() no
+value of the time before is received any more. https://pkg.go.dev/time#Timer
 """
 
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._core import RecvChan, _func_timer, _FuncTimer, _timer_new, _timer_reset, _timer_stop
-
 
 
 def after(seconds: float) -> RecvChan[float]:
