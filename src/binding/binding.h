@@ -14,6 +14,12 @@
 
 /* ---- a goroutine, as Python sees it: at the high end of its stack (g->host) ---- */
 
+/* libstdc++'s __cxa_eh_globals: the exceptions a thread is handling. */
+struct cxx_globals {
+    void *caught;
+    unsigned int uncaught;
+};
+
 struct goroutine {
     /* Set to NULL under sched_look_lock() before the state is deleted: sysmon reads it. */
     PyThreadState *ts;
@@ -26,16 +32,17 @@ struct goroutine {
     PyObject *decimal_context; /* to be set when it starts, or NULL */
     /* An exception (instance) for its next blocking point, or earlier: see interrupt.c. */
     PyObject *pending;
-    bool async_sent;  /* pending has also been announced to the eval loop */
-    bool exit_sent;   /* got its GoroutineExit from the end of run() */
+    bool async_sent; /* pending has also been announced to the eval loop */
+    bool exit_sent;  /* got its GoroutineExit from the end of run() */
     bool exit_before_start;
     bool left_behind; /* blocked in C when run() ended */
     bool is_main;
     bool cleared; /* PyThreadState_Clear() was called on ts */
-    bool forked;      /* went on as the only thread of a forked child */
-    int looks;        /* how often it was seen outside in a row, with the interpreter free ... */
-    uint32_t looks_waits; /* ... during the run after that many waits (run.c) */
+    bool forked;  /* went on as the only thread of a forked child */
+    int looks;    /* how often it was seen outside in a row, with the interpreter free ... */
+    uint32_t looks_waits;   /* ... during the run after that many waits (run.c) */
     PyThreadState *blocked; /* native waits */
+    struct cxx_globals cxx; /* while it is parked */
     struct inline_chunk chunk;
 };
 
@@ -55,7 +62,7 @@ struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
 void goroutine_discard(struct g *g);
 /* "file:line in function", a new reference. */
 PyObject *goroutine_created_at(struct goroutine *gr);
-void goroutine_run(struct g *g); /* host.run */
+void goroutine_run(struct g *g);       /* host.run */
 void goroutine_warn_of_shortage(void); /* once, when OS threads have run out */
 /* Blocked in C when run() ended, and still there: not counted as alive, nor shown. GIL. */
 extern int64_t goroutines_left_behind;
@@ -159,6 +166,11 @@ int errors_init(PyObject *module);
 /* Raises what a wait of that kind ended with; NULL. */
 PyObject *raise_closed(const char *what);
 PyObject *raise_timeout(const char *what);
+
+/* neighbours.c */
+int neighbours_init(void);
+/* On the M that goes from one goroutine to another; NULL: from or to none. */
+void neighbours_switch(struct goroutine *left, struct goroutine *resumed);
 
 /* process.c */
 int fork_init(void);

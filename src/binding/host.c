@@ -43,15 +43,23 @@ static void swap(PyThreadState *ts) { compat_swap(ts); }
 void host_stop(void) { sched_stop(); }
 #endif
 
+static struct goroutine *left_by(struct m *m) {
+    return m->leaving ? goroutine_of(m->leaving) : NULL;
+}
+
 static void attach(struct m *m, struct g *g) {
     PyThreadState *ts = goroutine_of(g)->ts;
+    neighbours_switch(left_by(m), goroutine_of(g));
     if (m->attached)
         swap(ts);
     else
         compat_attach(ts);
 }
 
-static void attach_m(struct m *m) { swap(m->host); }
+static void attach_m(struct m *m) {
+    neighbours_switch(left_by(m), NULL);
+    swap(m->host);
+}
 
 static void detach(struct m *m) {
     (void)m;
@@ -73,8 +81,7 @@ static void free_state(struct g *g) {
  * than all the rest of a short goroutine. */
 static bool keep_state(struct g *g) {
     struct goroutine *gr = goroutine_of(g);
-    return !gr->cleared && compat_is_clean(gr->ts) &&
-           gr->ts->gilstate_counter == gr->gilstate_base;
+    return !gr->cleared && compat_is_clean(gr->ts) && gr->ts->gilstate_counter == gr->gilstate_base;
 }
 
 /* In a callback of foreign C code (sqlite3, ctypes), PyGILState_Ensure() has counted one up: that code

@@ -147,11 +147,12 @@ static PyMethodDef methods[] = {
                "there is no memory\nfor its stack. Usable as a decorator on a function without "
                "arguments.\nhttps://go.dev/ref/spec#Go_statements")},
     {"run", FN(run), FAST,
-     PyDoc_STR("run($module, main, /, *args, **kwargs)\n--\n\n"
-               "Run main(*args, **kwargs) as the main goroutine; return its result or raise its "
-               "exception.\n\nWhen main returns the program is over: goroutines that are still alive "
-               "get GoroutineExit, and run\nreturns when they are gone. RuntimeError when called "
-               "inside a goroutine; DeadlockError when all sleep.")},
+     PyDoc_STR(
+         "run($module, main, /, *args, **kwargs)\n--\n\n"
+         "Run main(*args, **kwargs) as the main goroutine; return its result or raise its "
+         "exception.\n\nWhen main returns the program is over: goroutines that are still alive "
+         "get GoroutineExit, and run\nreturns when they are gone. RuntimeError when called "
+         "inside a goroutine; DeadlockError when all sleep.")},
     {"goexit", goexit, METH_NOARGS,
      PyDoc_STR("goexit()\n--\n\nEnd the calling goroutine: raises GoroutineExit.")},
     {"num_goroutine", num_goroutine, METH_NOARGS,
@@ -175,11 +176,12 @@ static PyMethodDef methods[] = {
     {"send", FN(make_send_case), METH_FASTCALL,
      PyDoc_STR("send(ch, value, /)\n--\n\nA case for select(): send value to ch.")},
     {"select", FN(py_select), FAST,
-     PyDoc_STR("select($module, /, *cases, default=False, timeout=None)\n--\n\n"
-               "Wait until one of the cases can proceed, and let it: Selected(index, value, ok).\n\n"
-               "Among several ready ones the choice is random. default=True: do not wait, index is -1. "
-               "TimeoutError after\ntimeout seconds; ChannelClosed for a send to a closed channel.\n"
-               "https://go.dev/ref/spec#Select_statements")},
+     PyDoc_STR(
+         "select($module, /, *cases, default=False, timeout=None)\n--\n\n"
+         "Wait until one of the cases can proceed, and let it: Selected(index, value, ok).\n\n"
+         "Among several ready ones the choice is random. default=True: do not wait, index is -1. "
+         "TimeoutError after\ntimeout seconds; ChannelClosed for a send to a closed channel.\n"
+         "https://go.dev/ref/spec#Select_statements")},
     {"_shutdown", shutdown_runtime, METH_NOARGS, NULL},
     {"_ident", ident, METH_NOARGS, NULL},
     {"_object_at", object_at, METH_O, NULL},
@@ -235,7 +237,8 @@ static int exec_module(PyObject *module) {
         return -1;
     if (done)
         return 0;
-    if (interrupt_init() < 0 || deadlock_init() < 0 || host_init() < 0 || fork_init() < 0)
+    if (interrupt_init() < 0 || deadlock_init() < 0 || host_init() < 0 || fork_init() < 0 ||
+        neighbours_init() < 0)
         return -1;
     start_runtime();
     done = true;
