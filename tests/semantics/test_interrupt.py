@@ -415,6 +415,33 @@ def test_interrupts_lose_no_value():
     )
 
 
+@pytest.mark.parametrize("place", ["main thread", "run"])
+def test_no_signal_is_lost_as_a_wait_begins(place):
+    """It may come when the waiter has looked for signals but does not sleep yet."""
+    wait = "G.Chan().recv()" if place == "main thread" else "G.run(G.Chan().recv)"
+    prints(
+        f"""
+        import random, signal, time
+        import goroutines as G
+        class Alarm(Exception):
+            pass
+        def handler(signum, frame):
+            raise Alarm
+        signal.signal(signal.SIGALRM, handler)
+        hits, end = 0, time.monotonic() + 3
+        while time.monotonic() < end:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 + random.random() * 6e-5)
+                {wait}
+            except Alarm:
+                hits += 1
+        print(hits > 0)
+        """,
+        "True",
+        timeout=15,
+    )
+
+
 def test_sigint_that_is_ignored_stays_ignored():
     prints(
         """

@@ -7,9 +7,7 @@ import textwrap
 import threading
 
 import pytest
-
 from goroutines import Chan, debug, go, gosched, run, sleep
-
 from helpers import eventually, script
 
 THROWS = """
