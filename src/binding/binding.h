@@ -57,7 +57,10 @@ static inline struct goroutine *current_goroutine(void) {
 /* goroutine.c */
 PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 /* A prepared goroutine that has not been queued; NULL with an exception. */
-struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+struct g *goroutine_new(const char *who, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames);
+/* -1 with a TypeError in which `who` is called. */
+int goroutine_check_callable(const char *who, PyObject *fn);
 /* Takes back one that was never queued. */
 void goroutine_discard(struct g *g);
 /* "file:line in function", a new reference. */
@@ -74,7 +77,6 @@ int host_init(void);
 int64_t host_m_states(void);
 unsigned long main_thread_ident(void);
 void host_fork_child(void);
-bool host_interpreter_free(void);
 /* At exit: no goroutine is taken up any more, and no M is between two thread states. */
 void host_stop(void);
 
@@ -92,6 +94,8 @@ void interrupt_announce(struct g *g);
 int interrupt_check(void);
 /* After CHAN_INTERRUPTED: raises what ended the wait. */
 void interrupt_raise(void);
+/* After one that neither succeeded nor was interrupted: -1 with what a signal handler raised meanwhile. */
+int interrupt_after_failure(void);
 /* After a wait that succeeded: what a signal handler raised meanwhile comes at the next bytecode. */
 void interrupt_after_success(void);
 /* host.interrupted: runs signal handlers. host.poked is in deadlock.c. */
@@ -155,6 +159,7 @@ void chan_timer_free(ChanObject *c);
 int parse_timeout(PyObject *timeout, int64_t *deadline);
 PyObject *tick_to_float(void *word);
 void func_timers_stop_all(void);
+void func_timers_fork_child(void);
 static inline bool is_tick(void *word) { return (uintptr_t)word & 1; }
 
 /* debug.c */

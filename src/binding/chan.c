@@ -127,7 +127,7 @@ static PyObject *sent(ChanObject *c, PyObject *outgoing, enum chan_result r) {
     Py_DECREF(outgoing);
     switch (r) {
     case CHAN_CLOSED:
-        return raise_closed("send on a closed channel");
+        return interrupt_after_failure() < 0 ? NULL : raise_closed("send on a closed channel");
     case CHAN_TIMEOUT:
     case CHAN_WOULD_BLOCK:
         return raise_timeout(c->c.cap ? "send timed out: the buffer is full and nobody received"
@@ -177,8 +177,7 @@ static PyObject *do_recv(ChanObject *c, PyObject *timeout, bool *closed) {
         interrupt_after_success();
         return chan_incoming(word);
     case CHAN_CLOSED:
-        interrupt_after_success();
-        *closed = true;
+        *closed = interrupt_after_failure() == 0;
         return NULL;
     case CHAN_TIMEOUT:
     case CHAN_WOULD_BLOCK:

@@ -35,7 +35,7 @@ static bool no_hooks(PyThreadState *ts) {
 }
 
 bool compat_is_clean(PyThreadState *ts) {
-    return no_thread_locals(ts) && no_exception(ts) && no_hooks(ts) && no_trash(ts);
+    return !ts->context && no_thread_locals(ts) && no_exception(ts) && no_hooks(ts) && no_trash(ts);
 }
 
 #if PY_VERSION_HEX < 0x030c0000

@@ -88,8 +88,8 @@ static inline bool compat_set_stack(PyThreadState *ts, char *lo, char *hi) {
 #endif
 }
 
-/* Whether a goroutine has left its thread state as it found it, but for the context: no thread locals,
- * no hooks, nothing raised or announced. */
+/* Whether a goroutine has left nothing in its thread state: no context, no thread locals, no hooks,
+ * nothing raised or announced. */
 bool compat_is_clean(PyThreadState *ts);
 
 /* The exception being raised, as one object (taken away), or NULL. */

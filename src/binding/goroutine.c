@@ -18,18 +18,17 @@ static bool is_async_code(PyObject *fn) {
     return flags & (CO_COROUTINE | CO_ASYNC_GENERATOR);
 }
 
-static int check_callable(PyObject *fn) {
+int goroutine_check_callable(const char *who, PyObject *fn) {
     if (!PyCallable_Check(fn)) {
         PyErr_Format(PyExc_TypeError,
-                     "go() takes a function and its arguments, as in go(f, x): %R is not callable",
-                     fn);
+                     "%s() takes a function and its arguments: %R is not callable", who, fn);
         return -1;
     }
     if (is_async_code(fn)) {
         PyErr_Format(PyExc_TypeError,
-                     "go() takes an ordinary function and %R is an async one: write it with def "
-                     "(blocking calls are fine in a goroutine), or use go(asyncio.run, f(...))",
-                     fn);
+                     "%s() takes an ordinary function and %R is an async one: write it with def "
+                     "(blocking calls are fine in a goroutine), or pass asyncio.run and f(...)",
+                     who, fn);
         return -1;
     }
     return 0;
@@ -113,10 +112,10 @@ static void drop_refs(struct goroutine *gr) {
 }
 
 /* Fills gr's references; nothing of the runtime is touched. */
-static int gather(struct goroutine *gr, PyObject **context, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *kwnames) {
+static int gather(struct goroutine *gr, PyObject **context, const char *who, PyObject *const *args,
+                  Py_ssize_t nargs, PyObject *kwnames) {
     Py_ssize_t n = nargs - 1 + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-    if (check_callable(args[0]) < 0)
+    if (goroutine_check_callable(who, args[0]) < 0)
         return -1;
     if (n > 0) {
         gr->args = PyTuple_New(n);
@@ -150,7 +149,7 @@ static void new_state_failed(struct goroutine *gr) {
 /* The state of the goroutine before on the same G and stack, kept by host.keep(). Its version of the
  * context goes up, so that what a ContextVar has cached for it is not used again. */
 static void renew_state(struct goroutine *gr, PyObject *context) {
-    gr->ts->context = Py_NewRef(context);
+    Py_XSETREF(gr->ts->context, Py_NewRef(context));
     gr->ts->context_ver++;
     compat_use_chunk(gr->ts, &gr->chunk);
 }
@@ -183,7 +182,8 @@ void goroutine_warn_of_shortage(void) {
         PyErr_WriteUnraisable(NULL);
 }
 
-struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+struct g *goroutine_new(const char *who, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames) {
     struct goroutine fresh;
     memset(&fresh, 0, offsetof(struct goroutine, chunk));
     PyObject *context = NULL;
@@ -194,7 +194,7 @@ struct g *goroutine_new(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
         return NULL;
     }
     goroutine_warn_of_shortage();
-    if (gather(&fresh, &context, args, nargs, kwnames) == 0) {
+    if (gather(&fresh, &context, who, args, nargs, kwnames) == 0) {
         g = g_new();
         if (!g)
             PyErr_NoMemory();
@@ -236,7 +236,7 @@ PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject
     }
     if (interrupt_check() < 0)
         return NULL;
-    struct g *g = goroutine_new(args, nargs, kwnames);
+    struct g *g = goroutine_new("go", args, nargs, kwnames);
     if (!g)
         return NULL;
     g_start(g);
@@ -317,6 +317,25 @@ static _Noreturn void exit_forked(PyObject *result) {
     _exit(1); /* end() does not return */
 }
 
+/* asyncio keeps the running loop by thread state, out of our sight. */
+static bool in_event_loop(void) {
+    static PyObject *name, *get_running_loop;
+    if (!get_running_loop) {
+        if (!name && !(name = PyUnicode_InternFromString("_asyncio")))
+            return true;
+        PyObject *asyncio = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+        if (!asyncio)
+            return false;
+        get_running_loop = PyObject_GetAttrString(asyncio, "_get_running_loop");
+    }
+    PyObject *loop = get_running_loop ? PyObject_CallNoArgs(get_running_loop) : NULL;
+    Py_XDECREF(loop);
+    PyErr_Clear();
+    return loop != Py_None;
+}
+
+#define CONTEXTS_CLEARED 10
+
 void goroutine_run(struct g *g) {
     struct goroutine *gr = goroutine_of(g);
     PyObject *result = body(gr);
@@ -330,8 +349,9 @@ void goroutine_run(struct g *g) {
         Py_CLEAR(ts->async_exc);
     drop_refs(gr);
     /* Values of context variables and thread locals go here: code of theirs may park. */
-    Py_CLEAR(ts->context);
-    if (!compat_is_clean(ts)) {
+    for (int i = 0; i < CONTEXTS_CLEARED && ts->context; i++)
+        Py_CLEAR(ts->context); /* a finalizer may have made a new one */
+    if (!compat_is_clean(ts) || in_event_loop()) {
         gr->cleared = true;
         PyThreadState_Clear(ts);
     }

@@ -120,8 +120,6 @@ static enum holder interpreter_holder(void) {
     return holder;
 }
 
-bool host_interpreter_free(void) { return interpreter_holder() == HOLDER_NONE; }
-
 /* ---- native waits ---- */
 
 /* A thread's note of its own: which state it waits with, and what a handler raised meanwhile. */

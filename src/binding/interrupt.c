@@ -122,6 +122,13 @@ void interrupt_raise(void) {
         PyErr_SetString(PyExc_SystemError, "goroutines: a wait was interrupted for no reason");
 }
 
+int interrupt_after_failure(void) {
+    PyObject *exc = current_goroutine() ? NULL : take_stash(this_g());
+    if (exc)
+        compat_raise(exc);
+    return exc ? -1 : 0;
+}
+
 static int raise_late(void *exc) {
     compat_raise(exc);
     return -1;

@@ -127,13 +127,6 @@ static PyObject *ident(PyObject *module, PyObject *unused) {
     return PyLong_FromUnsignedLong(gr ? gr->ts->thread_id : PyThread_get_thread_ident());
 }
 
-/* The object with that id(), which the caller knows to be alive. */
-static PyObject *object_at(PyObject *module, PyObject *id) {
-    (void)module;
-    void *o = PyLong_AsVoidPtr(id);
-    return o ? Py_NewRef((PyObject *)o) : NULL;
-}
-
 /* ---- module ---- */
 
 #define FAST (METH_FASTCALL | METH_KEYWORDS)
@@ -184,7 +177,6 @@ static PyMethodDef methods[] = {
          "https://go.dev/ref/spec#Select_statements")},
     {"_shutdown", shutdown_runtime, METH_NOARGS, NULL},
     {"_ident", ident, METH_NOARGS, NULL},
-    {"_object_at", object_at, METH_O, NULL},
     {0},
 };
 

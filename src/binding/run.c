@@ -17,6 +17,7 @@
 #define MS INT64_C(1000000)
 #define PATIENCE (100 * MS)       /* how long a main blocked in C may keep an interrupt waiting */
 #define SECOND_WINDOW (1000 * MS) /* an interrupt this soon after another one means it */
+#define AT_ONCE (MS / 5)
 #define LOOKS 12                  /* outside so often while the interpreter is free: blocked in C */
 #define LOOK_FIRST (MS / 20)
 #define LOOK_LONGEST (5 * MS)
@@ -60,8 +61,13 @@ static bool ends_the_program(PyObject *exc) {
            PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt);
 }
 
+/* One whose program is over, because it was blocked in C or was a main that run() did not wait for, has
+ * no main to go to. */
+static bool is_over(struct goroutine *gr) { return gr->left_behind || gr->is_main; }
+
 void run_goroutine_failed(struct goroutine *gr, PyObject *exc) {
-    if (PyErr_GivenExceptionMatches(exc, GoroutineExit)) {
+    if (PyErr_GivenExceptionMatches(exc, GoroutineExit) ||
+        (is_over(gr) && ends_the_program(exc))) {
         Py_DECREF(exc);
     } else if (ends_the_program(exc) && current && !current->main_ended) {
         interrupt_deliver(current->main, exc);
@@ -82,36 +88,61 @@ static enum note_result sleep_without_gil(struct note *n, int64_t until) {
     return r;
 }
 
-struct attached {
-    struct g *g;
-    bool is;
+/* ---- who computes, and who is blocked in C ---- */
+
+struct looking {
+    struct g *inside; /* in the interpreter, at an instant when this thread was not */
+    bool interpreter_free;
 };
 
-static void look_for(struct m *m, void *arg) {
-    struct attached *a = arg;
-    if (atomic_load(&m->curg) == a->g && goroutine_of(a->g)->ts)
-        a->is |= compat_attached(goroutine_of(a->g)->ts);
+static void find_inside(struct m *m, void *arg) {
+    struct g *g = atomic_load(&m->curg);
+    if (g && goroutine_of(g)->ts && compat_attached(goroutine_of(g)->ts))
+        ((struct looking *)arg)->inside = g;
 }
 
-/* Without the GIL: whether g stays outside the interpreter though it could come in. */
-static bool is_blocked(struct g *g) {
-    for (int i = 0; i < LOOKS; i++) {
-        struct attached a = {g, false};
-        sched_each_m(look_for, &a);
-        if (a.is || !host_interpreter_free())
-            return false;
-        struct timespec ts = {.tv_nsec = MS};
-        nanosleep(&ts, NULL);
+/* Counts how often in a row, and during one run, a goroutine stayed outside though it could come in. */
+static void count_look(struct m *m, void *arg) {
+    struct looking *l = arg;
+    struct g *g = atomic_load(&m->curg);
+    if (!g || !goroutine_of(g)->ts)
+        return;
+    struct goroutine *gr = goroutine_of(g);
+    uint32_t waits = atomic_load(&g->waits);
+    if (g == l->inside) {
+        gr->looks = 0;
+    } else if (l->interpreter_free) {
+        gr->looks = gr->looks_waits == waits ? gr->looks + 1 : 1;
+        gr->looks_waits = waits;
     }
-    return true;
 }
+
+/* The GIL was free if it could be had at once: whoever wanted it would have had it by then. */
+static struct g *look_at_runners(int64_t pause) {
+    struct looking l = {0};
+    struct timespec ts = {.tv_nsec = pause};
+    PyThreadState *me = PyEval_SaveThread();
+    nanosleep(&ts, NULL);
+    sched_each_m(find_inside, &l);
+    int64_t wanted = rt_now();
+    PyEval_RestoreThread(me);
+    l.interpreter_free = !l.inside && rt_now() - wanted < AT_ONCE;
+    sched_each_m(count_look, &l);
+    return l.inside;
+}
+
+static bool is_blocked(struct g *g) {
+    struct goroutine *gr = goroutine_of(g);
+    return atomic_load(&g->status) == G_RUNNING && gr->looks >= LOOKS &&
+           gr->looks_waits == atomic_load(&g->waits);
+}
+
+/* ---- interrupting main ---- */
 
 static bool main_is_blocked(struct run *r) {
-    bool blocked;
-    Py_BEGIN_ALLOW_THREADS
-    blocked = is_blocked(r->main);
-    Py_END_ALLOW_THREADS
-    return blocked && !r->main_ended;
+    for (int i = 0; i < 3 * LOOKS && !r->main_ended && !is_blocked(r->main); i++)
+        look_at_runners(MS);
+    return !r->main_ended && is_blocked(r->main);
 }
 
 /* What a signal handler raised goes to main; a second one that finds the first still undelivered, or
@@ -240,51 +271,21 @@ void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
     note_wakeup(&r->note);
 }
 
-/* One look, without the GIL, at those that run: who is inside the interpreter at that instant, and who
- * stays outside though it could come in. */
-struct looking {
-    bool interpreter_free;
-    struct g *inside;
-};
-
-static void look_at_runner(struct m *m, void *arg) {
-    struct looking *l = arg;
-    struct g *g = atomic_load(&m->curg);
-    if (!g || !goroutine_of(g)->ts)
-        return;
-    struct goroutine *gr = goroutine_of(g);
-    uint32_t waits = atomic_load(&g->waits);
-    if (compat_attached(gr->ts)) {
-        l->inside = g;
-        gr->looks = 0;
-    } else if (l->interpreter_free) {
-        gr->looks = gr->looks_waits == waits ? gr->looks + 1 : 1;
-        gr->looks_waits = waits;
-    }
-}
-
 static bool leave_if_blocked(struct g *g, void *unused) {
     (void)unused;
-    struct goroutine *gr = goroutine_of(g);
-    if (is_alive(g) && !gr->left_behind && atomic_load(&g->status) == G_RUNNING &&
-        gr->looks >= LOOKS && gr->looks_waits == atomic_load(&g->waits)) {
-        gr->left_behind = true;
+    if (is_alive(g) && !goroutine_of(g)->left_behind && is_blocked(g)) {
+        goroutine_of(g)->left_behind = true;
         goroutines_left_behind++;
         interrupt_pend(g, new_exit()); /* also one that was blocked in its cleanup */
     }
     return true;
 }
 
+/* Seen inside, a goroutine gets its exception at the next bytecode. */
 static void watch_runners(int64_t pause) {
-    struct looking l = {0};
-    Py_BEGIN_ALLOW_THREADS
-    struct timespec ts = {.tv_nsec = pause};
-    nanosleep(&ts, NULL);
-    l.interpreter_free = host_interpreter_free();
-    sched_each_m(look_at_runner, &l);
-    Py_END_ALLOW_THREADS
-    if (l.inside && is_alive(l.inside) && goroutine_of(l.inside)->exit_sent)
-        interrupt_announce(l.inside);
+    struct g *inside = look_at_runners(pause);
+    if (inside && is_alive(inside) && goroutine_of(inside)->exit_sent)
+        interrupt_announce(inside);
     sched_each_g(leave_if_blocked, NULL);
 }
 
@@ -315,10 +316,9 @@ static bool asleep_for_good(void) {
 /* NULL, or the interrupt that ended the wait for the others. */
 static PyObject *end_all(struct run *r) {
     int64_t pause = LOOK_FIRST;
-    if (r->abandoned)
-        send_exits(false);
-    func_timers_stop_all();
     while (take_census().alive) {
+        func_timers_stop_all();
+        send_exits(false); /* to those, too, that cleanup has started meanwhile */
         watch_runners(pause);
         if (PyErr_CheckSignals() < 0) {
             sched_each_g(leave_behind, NULL);
@@ -381,7 +381,7 @@ PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
     struct run r = {.give_up_at = NOTE_FOREVER,
                     .interrupted_at = -SECOND_WINDOW,
                     .fork_generation = fork_generation};
-    r.main = goroutine_new(args, nargs, kwnames);
+    r.main = goroutine_new("run", args, nargs, kwnames);
     if (!r.main)
         return NULL;
     goroutine_of(r.main)->is_main = true;
@@ -394,6 +394,7 @@ PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
         return outcome(&r, NULL);
     r.main_ended = true;
     note_clear(&r.note);
+    func_timers_stop_all();
     PyObject *late = end_all(&r);
     if (!forked_away(&r)) {
         sched_unwatch(&r.note);

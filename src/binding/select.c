@@ -203,14 +203,18 @@ static PyObject *selected(Py_ssize_t index, PyObject *value, bool ok) {
     return result;
 }
 
-static PyObject *came_to_pass(struct selecting *s, struct select_outcome out) {
-    struct select_case *k = &s->cases[out.index];
+static PyObject *closed_case(struct selecting *s, uint32_t index) {
+    if (interrupt_after_failure() < 0)
+        return NULL;
+    return s->cases[index].dir == SELECT_SEND ? raise_closed("send on a closed channel")
+                                              : selected(index, Py_NewRef(Py_None), false);
+}
+
+static PyObject *came_to_pass(struct selecting *s, uint32_t index) {
+    struct select_case *k = &s->cases[index];
     interrupt_after_success();
-    if (out.result == CHAN_CLOSED)
-        return k->dir == SELECT_SEND ? raise_closed("send on a closed channel")
-                                     : selected(out.index, Py_NewRef(Py_None), false);
     PyObject *value = k->dir == SELECT_RECV ? chan_incoming(k->value) : Py_NewRef(Py_None);
-    return value ? selected(out.index, value, true) : NULL;
+    return value ? selected(index, value, true) : NULL;
 }
 
 static PyObject *outcome(struct selecting *s, struct select_outcome out) {
@@ -218,8 +222,9 @@ static PyObject *outcome(struct selecting *s, struct select_outcome out) {
     drop_unsent(s, s->n, sent ? (Py_ssize_t)out.index : -1);
     switch (out.result) {
     case CHAN_OK:
+        return came_to_pass(s, out.index);
     case CHAN_CLOSED:
-        return came_to_pass(s, out);
+        return closed_case(s, out.index);
     case CHAN_WOULD_BLOCK:
         if (s->has_default)
             return selected(-1, Py_NewRef(Py_None), false);

@@ -185,18 +185,19 @@ static PyObject *timer_reset_py(PyObject *module, PyObject *args) {
 
 /* ---- after_func ---- */
 
+/* Armed, f->g is a prepared goroutine that will run func_run(f): it refers to f, so f fires though nobody
+ * else keeps it. Firing, which has no GIL, takes g and queues it; stopping takes it and discards it. */
 typedef struct func_timer {
     PyObject_HEAD
     struct timer timer;
-    PyObject *args;                 /* (fn, *args), for a reset after it fired */
-    struct g *_Atomic g;            /* what firing starts; taken by whoever swaps it out */
-    struct func_timer *prev, *next; /* of those that are armed; GIL */
+    PyObject *args;                 /* (fn, *args) */
+    struct g *_Atomic g;            /* whoever swaps it out has it */
+    struct func_timer *prev, *next; /* of those that are armed, or have fired and not begun; GIL */
     bool listed;
 } FuncTimerObject;
 
 static FuncTimerObject *armed;
 
-/* While armed, the timer is referred to by the list, so it fires though nobody keeps it. */
 static void list_add(FuncTimerObject *f) {
     if (f->listed)
         return;
@@ -205,7 +206,7 @@ static void list_add(FuncTimerObject *f) {
     f->next = armed;
     if (armed)
         armed->prev = f;
-    armed = (FuncTimerObject *)Py_NewRef((PyObject *)f);
+    armed = f;
 }
 
 static void list_remove(FuncTimerObject *f) {
@@ -218,44 +219,53 @@ static void list_remove(FuncTimerObject *f) {
         armed = f->next;
     if (f->next)
         f->next->prev = f->prev;
-    Py_DECREF(f);
 }
 
 static void fire_func(struct timer *t, int64_t now) {
     (void)now;
-    FuncTimerObject *f = t->arg;
-    struct g *g = atomic_exchange(&f->g, NULL);
+    struct g *g = atomic_exchange(&((FuncTimerObject *)t->arg)->g, NULL);
     if (g)
         g_queue_new(g);
 }
 
+/* The body of the goroutine. */
+static PyObject *func_run(PyObject *self, PyObject *unused) {
+    (void)unused;
+    FuncTimerObject *f = (FuncTimerObject *)self;
+    if (!atomic_load(&f->g))
+        list_remove(f); /* not armed again meanwhile */
+    return PyObject_Vectorcall(PyTuple_GET_ITEM(f->args, 0), &PyTuple_GET_ITEM(f->args, 1),
+                               (size_t)PyTuple_GET_SIZE(f->args) - 1, NULL);
+}
+
+static PyMethodDef func_run_def = {"_run", func_run, METH_NOARGS, NULL};
+
 static bool func_stop(FuncTimerObject *f) {
     bool was = timer_stop(&f->timer);
     struct g *g = atomic_exchange(&f->g, NULL);
+    list_remove(f);
     if (g)
-        goroutine_discard(g);
+        goroutine_discard(g); /* which may drop the last reference to f */
     return was;
 }
 
-/* Those that have fired are taken off the list now and then: firing itself has no GIL. */
-static void sweep(void) {
-    for (FuncTimerObject *f = armed, *next; f; f = next) {
-        next = f->next;
-        if (!atomic_load(&f->g))
-            list_remove(f);
-    }
-}
-
+/* 1: it was armed before; 0: not; -1: an exception. No Python code runs between taking the old
+ * goroutine out and putting the new one in. */
 static int func_arm(FuncTimerObject *f, double seconds) {
-    struct g *g = goroutine_new(&PyTuple_GET_ITEM(f->args, 0), PyTuple_GET_SIZE(f->args), NULL);
+    PyObject *body = PyCFunction_New(&func_run_def, (PyObject *)f);
+    struct g *g = body ? goroutine_new("after_func", &body, 1, NULL) : NULL;
+    Py_XDECREF(body);
     if (!g)
         return -1;
-    atomic_store(&f->g, g);
+    bool was = timer_stop(&f->timer);
+    struct g *old = atomic_exchange(&f->g, g);
     list_add(f);
-    if (timer_start(&f->timer, deadline_in(seconds > 0 ? seconds : 0)))
-        return 0;
+    bool ok = timer_start(&f->timer, deadline_in(seconds > 0 ? seconds : 0));
+    if (old)
+        goroutine_discard(old);
+    if (ok)
+        return was;
     func_stop(f);
-    list_remove(f);
     PyErr_NoMemory();
     return -1;
 }
@@ -263,7 +273,7 @@ static int func_arm(FuncTimerObject *f, double seconds) {
 static void func_dealloc(PyObject *self) {
     FuncTimerObject *f = (FuncTimerObject *)self;
     PyObject_GC_UnTrack(self);
-    func_stop(f);
+    list_remove(f); /* fired, and its goroutine ended before it began */
     Py_CLEAR(f->args);
     PyObject_GC_Del(self);
 }
@@ -280,20 +290,20 @@ static int func_clear(PyObject *self) {
 
 static PyObject *func_stop_py(PyObject *self, PyObject *unused) {
     (void)unused;
-    bool was = func_stop((FuncTimerObject *)self);
     Py_INCREF(self);
-    list_remove((FuncTimerObject *)self);
+    bool was = func_stop((FuncTimerObject *)self);
     Py_DECREF(self);
     return PyBool_FromLong(was);
 }
 
 static PyObject *func_reset_py(PyObject *self, PyObject *arg) {
-    FuncTimerObject *f = (FuncTimerObject *)self;
     double seconds;
     if (to_double(arg, "a timer's time", &seconds) < 0)
         return NULL;
-    bool was = func_stop(f);
-    return func_arm(f, seconds) < 0 ? NULL : PyBool_FromLong(was);
+    Py_INCREF(self);
+    int was = func_arm((FuncTimerObject *)self, seconds);
+    Py_DECREF(self);
+    return was < 0 ? NULL : PyBool_FromLong(was);
 }
 
 static PyMethodDef func_methods[] = {
@@ -313,16 +323,21 @@ static PyTypeObject FuncTimer_Type = {
     .tp_methods = func_methods,
 };
 
+static int check_func_args(PyObject *args, double *seconds) {
+    if (PyTuple_GET_SIZE(args) < 2) {
+        PyErr_SetString(PyExc_TypeError, "after_func() takes seconds, a function and its arguments");
+        return -1;
+    }
+    if (to_double(PyTuple_GET_ITEM(args, 0), "after_func()'s time", seconds) < 0)
+        return -1;
+    return goroutine_check_callable("after_func", PyTuple_GET_ITEM(args, 1));
+}
+
 /* (seconds, fn, *args) */
 static PyObject *func_timer_new(PyObject *module, PyObject *args) {
     (void)module;
     double seconds;
-    if (PyTuple_GET_SIZE(args) < 2) {
-        PyErr_SetString(PyExc_TypeError,
-                        "after_func() takes seconds, a function and its arguments");
-        return NULL;
-    }
-    if (to_double(PyTuple_GET_ITEM(args, 0), "after_func()'s time", &seconds) < 0)
+    if (check_func_args(args, &seconds) < 0)
         return NULL;
     FuncTimerObject *f = PyObject_GC_New(FuncTimerObject, &FuncTimer_Type);
     if (!f)
@@ -332,7 +347,6 @@ static PyObject *func_timer_new(PyObject *module, PyObject *args) {
     atomic_init(&f->g, NULL);
     f->listed = false;
     PyObject_GC_Track(f);
-    sweep();
     if (!f->args || func_arm(f, seconds) < 0)
         Py_CLEAR(f);
     return (PyObject *)f;
@@ -341,10 +355,18 @@ static PyObject *func_timer_new(PyObject *module, PyObject *args) {
 /* The program is over: what has not fired does not fire. */
 void func_timers_stop_all(void) {
     while (armed) {
-        FuncTimerObject *f = (FuncTimerObject *)Py_NewRef((PyObject *)armed);
-        func_stop(f);
-        list_remove(f);
+        PyObject *f = Py_NewRef((PyObject *)armed);
+        func_stop((FuncTimerObject *)f);
         Py_DECREF(f);
+    }
+}
+
+/* The prepared goroutines, and the timers, do not exist in the child. */
+void func_timers_fork_child(void) {
+    while (armed) {
+        FuncTimerObject *f = armed;
+        atomic_store(&f->g, NULL);
+        list_remove(f);
     }
 }
 

@@ -69,9 +69,9 @@ class Ticker:
 
     @staticmethod
     def _checked(seconds: float) -> float:
-        if seconds <= 0:
+        if isinstance(seconds, (int, float)) and seconds <= 0:
             raise ValueError("a Ticker's interval must be positive")
-        return seconds
+        return seconds  # the core says what it thinks of other types
 
     def stop(self) -> None:
         """No more ticks. The channel stays open."""

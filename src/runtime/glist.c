@@ -208,6 +208,17 @@ struct g *glist_thread_g(void) {
     return g;
 }
 
+/* While a thread waits, code that runs on it (a signal handler, a finalizer) may wait as well: that needs
+ * a G of its own, made on demand and dropped at the end. */
+void glist_nest(void) { this_thread_g = NULL; }
+
+void glist_unnest(struct g *outer) {
+    if (this_thread_g && this_thread_g != outer)
+        free(this_thread_g);
+    this_thread_g = outer;
+    pthread_setspecific(gs.thread_key, outer);
+}
+
 /* ---- fork ---- */
 
 void glist_fork_prepare(void) { rt_lock(&gs.lock); }

@@ -139,10 +139,12 @@ static uint32_t park_thread(struct g *g, int64_t deadline) {
     g_set_status(g, G_WAITING);
     note_clear(&g->note);
     natives_add(g, deadline);
+    glist_nest();
     int64_t recheck = sched.host->block(g);
     if (!park_left(g))
         sleep_natively(g, deadline, recheck);
     sched.host->unblock(g);
+    glist_unnest(g);
     natives_remove(g);
     return resumed(g);
 }

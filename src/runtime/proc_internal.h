@@ -136,6 +136,8 @@ void park_fork_child(struct g *current);
 
 /* glist.c */
 struct g *glist_thread_g(void);
+void glist_nest(void);
+void glist_unnest(struct g *outer);
 void g_recycle(struct p *p, struct g *g);
 void g_trim(struct p *p);
 void glist_fork_prepare(void);
