@@ -69,12 +69,13 @@ def check(source, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(source))
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--hide-error-context",
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=",
          f"--cache-dir={tmp_path}/cache", str(program)],
         capture_output=True,
         text=True,
         check=False,
         timeout=200,
+        cwd=tmp_path,
     )  # fmt: skip
     return [line.split(": ", 1)[1] for line in done.stdout.splitlines() if ": " in line]
 
@@ -152,12 +153,13 @@ def test_wrong_programs(tmp_path):
     program = header + "".join(line + "\n" for line in WRONG.values())
     (tmp_path / "program.py").write_text(program)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary",
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=",
          f"--cache-dir={tmp_path}/cache", str(tmp_path / "program.py")],
         capture_output=True,
         text=True,
         check=False,
         timeout=200,
+        cwd=tmp_path,
     )  # fmt: skip
     lines = {int(x.split(":")[1]) for x in done.stdout.splitlines() if ": error:" in x}
     unseen = [name for i, name in enumerate(WRONG) if first + i not in lines]
