@@ -1,4 +1,5 @@
-/* The message of a goroutine whose C stack overflows, beside other crash handlers. */
+/* The message of a goroutine whose C stack overflows, beside other crash handlers.
+ * check-c: skip valgrind (which has a signal handler of its own below ours) */
 #include "fault.h"
 
 #include <pthread.h>

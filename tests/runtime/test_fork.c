@@ -1,5 +1,7 @@
 /* fork: the child forgets all goroutines but the caller's, and can start new ones.
- * check-c: skip tsan (which starts no threads after a fork of a process that has several) */
+ * check-c: skip asan tsan valgrind (a fork of a process with several threads: TSan starts no threads
+ * in the child, ASan's allocator may be locked there for ever, and to valgrind all is lost that the
+ * threads of the parent were about to make) */
 #include "host.h"
 
 static struct g *forked_g;

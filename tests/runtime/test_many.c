@@ -1,4 +1,6 @@
-/* A million goroutines, parked and woken: what each costs. check-c: timeout 300 */
+/* A million goroutines, parked and woken: what each costs.
+ * check-c: timeout 300
+ * check-c: skip runq4 valgrind (the same again, and minutes) */
 #include "host.h"
 
 static long status_kb(const char *key) {

@@ -1,4 +1,5 @@
-/* Plain threads beside goroutines: the same channels, native waits, and who notices that all sleep. */
+/* Plain threads beside goroutines: the same channels, native waits, and who notices that all sleep.
+ * check-c: skip valgrind (many threads take minutes there) */
 #include "sema.h"
 
 #include "host.h"

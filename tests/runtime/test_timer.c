@@ -1,4 +1,5 @@
-/* Timers: the heap against a model, sleeping, races of stop and reset, many at once. */
+/* Timers: the heap against a model, sleeping, races of stop and reset, many at once.
+ * check-c: skip valgrind (which is too slow to be on time) */
 #include "timer.h"
 
 #include "host.h"
