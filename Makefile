@@ -60,10 +60,13 @@ $(VENV)/.bench: $(VENV)/.tools scripts/requirements/bench.txt
 	@$(PIP) -r scripts/requirements/bench.txt
 	@touch $@
 
+# The options in meson.build count when a build folder is made, and not again.
+$(BUILD)/.new: $(VENV)/.tools meson.build
+	@rm -rf $(BUILD) && mkdir -p $(BUILD) && touch $@
+
 # Not editable: meson-python's hook would run ninja at each import, in each process of the tests.
 # The build folder stays, so a rebuild compiles what has changed.
-$(VENV)/.installed: $(VENV)/.tools $(SOURCES)
-	@mkdir -p $(BUILD)
+$(VENV)/.installed: $(BUILD)/.new $(SOURCES)
 	@$(PIP) --no-build-isolation --no-deps --force-reinstall \
 	    --config-settings=build-dir=$(BUILD) --config-settings=setup-args=-Ddebug=true .
 	@touch $@

@@ -8,8 +8,8 @@ Each program runs in these variants (NAME: only the programs whose names contain
   asan       AddressSanitizer and UndefinedBehaviorSanitizer
   tsan       ThreadSanitizer
   valgrind   memcheck, where installed
-and, where the tools are there, test_context on aarch64 under qemu (tests/runtime/run_aarch64.sh)
-and the model checker (tests/model/run.sh).  One line each, then 'N passed, N failed'.
+and the model checker (tests/model/run.sh); where the tools are there, also test_context on aarch64
+under qemu (tests/runtime/run_aarch64.sh).  One line each, then 'N passed, N failed'.
 
 A program takes its size from the environment variable RT_SCALE (1.0: the full one).  A comment
 `check-c: skip VARIANT ...` in its source leaves it out there, `check-c: timeout SECONDS` gives it

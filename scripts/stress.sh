@@ -4,7 +4,7 @@
 # Runs tests/stress TIMES times (default 1) with each of GOMAXPROCS 1, 2, 4, 8 and a switch interval
 # of 10 us and the default one; PYTHON has goroutines installed.  One line per run, then
 # 'N passed, N failed' in runs.  The output of failed runs is kept in build/stress/.
-# GOROUTINES_TEST_SCALE (default here: 2) makes the tests bigger, STRESS_TIMEOUT (600) ends a run.
+# GOROUTINES_STRESS (default 1) makes the tests bigger, STRESS_TIMEOUT (600) ends a run.
 set -u
 if [[ $# -lt 1 ]]; then
     sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
@@ -14,7 +14,6 @@ python=$1 times=${2:-1}
 shift $(($# < 2 ? $# : 2))
 logs=build/stress
 mkdir -p "$logs"
-export GOROUTINES_TEST_SCALE=${GOROUTINES_TEST_SCALE:-2}
 
 passed=0 failed=0
 one_run() { # one_run NUMBER PROCS INTERVAL [PYTEST_ARG ...]
