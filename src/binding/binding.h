@@ -40,6 +40,7 @@ struct goroutine {
     bool cleared; /* PyThreadState_Clear() was called on ts */
     bool forked;  /* went on as the only thread of a forked child */
     int looks;    /* how often it was seen outside in a row, with the interpreter free ... */
+    int64_t looks_since;
     uint32_t looks_waits;   /* ... during the run after that many waits (run.c) */
     PyThreadState *blocked; /* native waits */
     struct cxx_globals cxx; /* while it is parked */
@@ -75,6 +76,8 @@ extern const struct host python_host;
 int host_init(void);
 /* Ms whose thread state exists. */
 int64_t host_m_states(void);
+/* Whether that M's thread waits for something, rather than for a processor. */
+bool host_thread_sleeps(struct m *m);
 unsigned long main_thread_ident(void);
 void host_fork_child(void);
 /* At exit: no goroutine is taken up any more, and no M is between two thread states. */
@@ -100,6 +103,8 @@ int interrupt_after_failure(void);
 void interrupt_after_success(void);
 /* host.interrupted: runs signal handlers. host.poked is in deadlock.c. */
 bool interrupt_signals(struct g *g);
+/* When a waiting thread is to look for signals again (rt_now() time); *pause: 0 at first. */
+int64_t interrupt_next_look(int64_t *pause);
 void interrupt_stash(struct g *g, PyObject *exc); /* for a thread's wait; steals exc */
 
 /* run.c */
@@ -109,6 +114,14 @@ void run_goroutine_failed(struct goroutine *gr, PyObject *exc);
 void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc); /* steals both */
 bool run_under_way(void);
 void run_fork_child(void);
+
+/* runners.c; with the GIL, which is released for `pause` ns */
+/* A goroutine that was inside the interpreter at an instant in between; NULL: none. */
+struct g *runners_look(int64_t pause);
+/* Whether nobody was, or wanted to be. */
+bool runners_quiet(int64_t pause);
+/* Whether several looks have shown that g is blocked in C. */
+bool runners_blocked(struct g *g);
 
 /* deadlock.c */
 int deadlock_init(void);

@@ -14,7 +14,6 @@
 #define RECHECK_FIRST (10 * MS)
 #define RECHECK_LONGEST (1000 * MS)
 #define CONFIRM_AFTER (40 * MS)
-#define FIRST_LOOK MS /* of a main thread that waits without run() */
 
 static bool enabled;
 static bool native_callers; /* a thread that Python did not start has called in */
@@ -162,21 +161,31 @@ PyObject *deadlock_error(void) {
 
 /* ---- the main thread, waiting without run() ---- */
 
+static int64_t signal_pause; /* of the main thread's wait */
+
 int64_t deadlock_watch(struct g *g) {
-    if (run_under_way() || PyThread_get_thread_ident() != main_thread_ident() ||
-        !sched_watch(&g->note, false))
+    if (PyThread_get_thread_ident() != main_thread_ident())
         return NOTE_FOREVER;
-    return rt_now() + FIRST_LOOK;
+    if (!run_under_way())
+        sched_watch(&g->note, false);
+    signal_pause = 0;
+    return interrupt_next_look(&signal_pause);
 }
 
 void deadlock_unwatch(struct g *g) { sched_unwatch(&g->note); }
 
 bool deadlock_poked(struct g *g, int64_t *recheck) {
     PyEval_RestoreThread(g->saved);
-    if (found(recheck, true)) {
+    if (PyErr_CheckSignals() < 0)
+        interrupt_stash(g, compat_fetch());
+    *recheck = NOTE_FOREVER;
+    if (!g->stash && !run_under_way() && found(recheck, true)) {
         PyObject *error = deadlock_error();
         interrupt_stash(g, error ? error : compat_fetch());
     }
+    int64_t next = interrupt_next_look(&signal_pause);
+    if (next < *recheck)
+        *recheck = next;
     bool stop = g->stash != NULL;
     g->saved = PyEval_SaveThread();
     return stop;

@@ -151,3 +151,17 @@ bool interrupt_signals(struct g *g) {
     g->saved = PyEval_SaveThread();
     return stop;
 }
+
+/* A signal that comes after the last look and before the thread is asleep does not end the sleep. So the
+ * thread that runs handlers looks again: soon at first, then four times a second. */
+#define LOOK_FIRST INT64_C(1000000)
+#define LOOK_LONGEST INT64_C(250000000)
+
+int64_t interrupt_next_look(int64_t *pause) {
+    if (PyThread_get_thread_ident() != main_thread_ident())
+        return NOTE_FOREVER;
+    *pause = *pause ? 4 * *pause : LOOK_FIRST;
+    if (*pause > LOOK_LONGEST)
+        *pause = LOOK_LONGEST;
+    return rt_now() + *pause;
+}

@@ -37,10 +37,17 @@ int fork_init(void) {
 
 /* ---- exit ---- */
 
-/* The interpreter is about to go: no goroutine is taken up any more. One that computes is stopped when
- * it next wants the GIL; one that is blocked in C stays there. */
+#define MS INT64_C(1000000)
+#define QUIET_LOOKS 3
+#define MOST_LOOKS 100
+
+/* The interpreter is about to go: no goroutine is taken up any more. Those that are inside have a moment
+ * to come to their next call of ours, where they stay. After that, one that still computes is stopped by
+ * the interpreter when it next wants the GIL; one that is blocked in C stays there. */
 PyObject *shutdown_runtime(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     host_stop();
+    for (int quiet = 0, looks = 0; quiet < QUIET_LOOKS && looks < MOST_LOOKS; looks++)
+        quiet = runners_quiet(MS / 4) ? quiet + 1 : 0;
     Py_RETURN_NONE;
 }

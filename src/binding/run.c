@@ -17,8 +17,7 @@
 #define MS INT64_C(1000000)
 #define PATIENCE (100 * MS)       /* how long a main blocked in C may keep an interrupt waiting */
 #define SECOND_WINDOW (1000 * MS) /* an interrupt this soon after another one means it */
-#define AT_ONCE (MS / 5)
-#define LOOKS 12                  /* outside so often while the interpreter is free: blocked in C */
+#define MAIN_LOOKS 36 /* before an interrupted main counts as computing */
 #define LOOK_FIRST (MS / 20)
 #define LOOK_LONGEST (5 * MS)
 
@@ -88,61 +87,12 @@ static enum note_result sleep_without_gil(struct note *n, int64_t until) {
     return r;
 }
 
-/* ---- who computes, and who is blocked in C ---- */
-
-struct looking {
-    struct g *inside; /* in the interpreter, at an instant when this thread was not */
-    bool interpreter_free;
-};
-
-static void find_inside(struct m *m, void *arg) {
-    struct g *g = atomic_load(&m->curg);
-    if (g && goroutine_of(g)->ts && compat_attached(goroutine_of(g)->ts))
-        ((struct looking *)arg)->inside = g;
-}
-
-/* Counts how often in a row, and during one run, a goroutine stayed outside though it could come in. */
-static void count_look(struct m *m, void *arg) {
-    struct looking *l = arg;
-    struct g *g = atomic_load(&m->curg);
-    if (!g || !goroutine_of(g)->ts)
-        return;
-    struct goroutine *gr = goroutine_of(g);
-    uint32_t waits = atomic_load(&g->waits);
-    if (g == l->inside) {
-        gr->looks = 0;
-    } else if (l->interpreter_free) {
-        gr->looks = gr->looks_waits == waits ? gr->looks + 1 : 1;
-        gr->looks_waits = waits;
-    }
-}
-
-/* The GIL was free if it could be had at once: whoever wanted it would have had it by then. */
-static struct g *look_at_runners(int64_t pause) {
-    struct looking l = {0};
-    struct timespec ts = {.tv_nsec = pause};
-    PyThreadState *me = PyEval_SaveThread();
-    nanosleep(&ts, NULL);
-    sched_each_m(find_inside, &l);
-    int64_t wanted = rt_now();
-    PyEval_RestoreThread(me);
-    l.interpreter_free = !l.inside && rt_now() - wanted < AT_ONCE;
-    sched_each_m(count_look, &l);
-    return l.inside;
-}
-
-static bool is_blocked(struct g *g) {
-    struct goroutine *gr = goroutine_of(g);
-    return atomic_load(&g->status) == G_RUNNING && gr->looks >= LOOKS &&
-           gr->looks_waits == atomic_load(&g->waits);
-}
-
 /* ---- interrupting main ---- */
 
 static bool main_is_blocked(struct run *r) {
-    for (int i = 0; i < 3 * LOOKS && !r->main_ended && !is_blocked(r->main); i++)
-        look_at_runners(MS);
-    return !r->main_ended && is_blocked(r->main);
+    for (int i = 0; i < MAIN_LOOKS && !r->main_ended && !runners_blocked(r->main); i++)
+        runners_look(MS);
+    return !r->main_ended && runners_blocked(r->main);
 }
 
 /* What a signal handler raised goes to main; a second one that finds the first still undelivered, or
@@ -172,29 +122,34 @@ static void lose_patience(struct run *r) {
 
 static bool forked_away(struct run *r) { return r->fork_generation != fork_generation; }
 
+static int64_t earliest(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static void run_signal_handlers(struct run *r) {
+    if (PyErr_CheckSignals() < 0 && !forked_away(r) && !r->main_ended)
+        interrupt_main(r, compat_fetch());
+}
+
+static void look_for_deadlock(struct run *r, int64_t *recheck) {
+    *recheck = NOTE_FOREVER;
+    if (r->main_ended || !deadlock_found(recheck))
+        return;
+    PyObject *error = deadlock_error();
+    interrupt_deliver_parked(r->main, error ? error : compat_fetch());
+}
+
 static void wait_for_main(struct run *r) {
-    int64_t recheck = NOTE_FOREVER;
+    int64_t recheck = NOTE_FOREVER, pause = 0;
     while (!r->main_ended && !r->abandoned && !forked_away(r)) {
-        int64_t until = recheck < r->give_up_at ? recheck : r->give_up_at;
-        switch (sleep_without_gil(&r->note, until)) {
-        case NOTE_WOKEN:
+        int64_t until = earliest(earliest(recheck, r->give_up_at), interrupt_next_look(&pause));
+        enum note_result woken = sleep_without_gil(&r->note, until);
+        if (woken == NOTE_WOKEN)
             return;
-        case NOTE_SIGNAL:
-            if (PyErr_CheckSignals() < 0 && !forked_away(r) && !r->main_ended)
-                interrupt_main(r, compat_fetch());
-            break;
-        case NOTE_TIMEDOUT:
-        case NOTE_POKED:
-            goroutine_warn_of_shortage();
-            if (rt_now() >= r->give_up_at)
-                lose_patience(r);
-            recheck = NOTE_FOREVER;
-            if (!r->main_ended && deadlock_found(&recheck)) {
-                PyObject *error = deadlock_error();
-                interrupt_deliver_parked(r->main, error ? error : compat_fetch());
-            }
-            break;
-        }
+        run_signal_handlers(r); /* one may have come just before the sleep */
+        goroutine_warn_of_shortage();
+        if (rt_now() >= r->give_up_at)
+            lose_patience(r);
+        if (woken == NOTE_POKED || rt_now() >= recheck)
+            look_for_deadlock(r, &recheck);
     }
 }
 
@@ -273,7 +228,7 @@ void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
 
 static bool leave_if_blocked(struct g *g, void *unused) {
     (void)unused;
-    if (is_alive(g) && !goroutine_of(g)->left_behind && is_blocked(g)) {
+    if (is_alive(g) && !goroutine_of(g)->left_behind && runners_blocked(g)) {
         goroutine_of(g)->left_behind = true;
         goroutines_left_behind++;
         interrupt_pend(g, new_exit()); /* also one that was blocked in its cleanup */
@@ -283,7 +238,7 @@ static bool leave_if_blocked(struct g *g, void *unused) {
 
 /* Seen inside, a goroutine gets its exception at the next bytecode. */
 static void watch_runners(int64_t pause) {
-    struct g *inside = look_at_runners(pause);
+    struct g *inside = runners_look(pause);
     if (inside && is_alive(inside) && goroutine_of(inside)->exit_sent)
         interrupt_announce(inside);
     sched_each_g(leave_if_blocked, NULL);

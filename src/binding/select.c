@@ -60,9 +60,11 @@ static void warn_unused(CaseObject *k) {
 
 static void case_finalize(PyObject *self) {
     CaseObject *k = (CaseObject *)self;
+    struct goroutine *gr = current_goroutine();
     if (k->chan && !k->used) {
         k->used = true;
-        warn_unused(k);
+        if (!gr || !gr->exit_sent) /* one that is being ended may have been on its way to a select */
+            warn_unused(k);
     }
 }
 

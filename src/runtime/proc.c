@@ -872,6 +872,7 @@ static void m_unlink(struct m *m) {
 static void *m_main(void *arg) {
     struct m *m = arg;
     this_m = m;
+    m->tid = (pid_t)syscall(SYS_gettid);
     context_init_thread(&m->g0);
     m_link(m);
     fault_thread_start();

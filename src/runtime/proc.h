@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "context.h"
 #include "lock.h"
@@ -168,6 +169,7 @@ struct m {
     struct m *all_prev, *all_next; /* guarded by the scheduler lock */
     bool idle;                     /* guarded by the scheduler lock */
     pthread_t thread;
+    pid_t tid;
     void *host; /* the M's own thread state */
 };
 
