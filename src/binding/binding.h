@@ -76,6 +76,8 @@ extern const struct host python_host;
 int host_init(void);
 /* Ms whose thread state exists. */
 int64_t host_m_states(void);
+/* A thread that waited natively takes the GIL again. */
+void host_thread_back(PyThreadState *ts);
 /* Whether that M's thread waits for something, rather than for a processor. */
 bool host_thread_sleeps(struct m *m);
 unsigned long main_thread_ident(void);

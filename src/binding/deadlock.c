@@ -175,7 +175,7 @@ int64_t deadlock_watch(struct g *g) {
 void deadlock_unwatch(struct g *g) { sched_unwatch(&g->note); }
 
 bool deadlock_poked(struct g *g, int64_t *recheck) {
-    PyEval_RestoreThread(g->saved);
+    host_thread_back(g->saved);
     if (PyErr_CheckSignals() < 0)
         interrupt_stash(g, compat_fetch());
     *recheck = NOTE_FOREVER;

@@ -81,9 +81,12 @@ static int copy_decimal_context(PyObject **copy) {
     return 0;
 }
 
-/* The code that called `go`, and where in it: line numbers are worked out when somebody asks. */
-static void note_creator(PyObject **code, int *lasti) {
+/* The code that called `go`, and where in it: line numbers are worked out when somebody asks. after_func()
+ * is a frame of ours, whose caller is meant. */
+static void note_creator(const char *who, PyObject **code, int *lasti) {
     PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
+    if (frame && strcmp(who, "after_func") == 0)
+        Py_XSETREF(frame, PyFrame_GetBack(frame));
     *code = NULL;
     if (!frame)
         return;
@@ -131,7 +134,7 @@ static int gather(struct goroutine *gr, PyObject **context, const char *who, PyO
         return -1;
     gr->fn = Py_NewRef(args[0]);
     gr->kwnames = Py_XNewRef(kwnames);
-    note_creator(&gr->created_code, &gr->created_lasti);
+    note_creator(who, &gr->created_code, &gr->created_lasti);
     return 0;
 }
 

@@ -124,6 +124,19 @@ static enum holder interpreter_holder(void) {
 
 /* ---- native waits ---- */
 
+/* Once finalization has begun, a thread that wants the GIL is ended (or, from 3.14 on, hangs). If it were
+ * ended, its G and its place in the queues of channels would be freed under those who still use them. */
+void host_thread_back(PyThreadState *ts) {
+#if PY_VERSION_HEX >= 0x030d0000
+    bool ending = Py_IsFinalizing();
+#else
+    bool ending = _Py_IsFinalizing();
+#endif
+    while (ending && PyThread_get_thread_ident() != main_thread_ident())
+        pause();
+    PyEval_RestoreThread(ts);
+}
+
 /* A thread's note of its own: which state it waits with, and what a handler raised meanwhile. */
 static int64_t block(struct g *g) {
     int64_t recheck = NOTE_FOREVER;
@@ -139,7 +152,7 @@ static int64_t block(struct g *g) {
 
 static void unblock(struct g *g) {
     if (g->is_thread) {
-        PyEval_RestoreThread(g->saved);
+        host_thread_back(g->saved);
         deadlock_unwatch(g);
     } else {
         PyEval_RestoreThread(goroutine_of(g)->blocked);

@@ -67,7 +67,7 @@ void interrupt_pend(struct g *g, PyObject *exc) {
 
 void interrupt_deliver_parked(struct g *g, PyObject *exc) {
     interrupt_pend(g, exc);
-    sched_enter();
+    sched_enter_to_wake(); /* nobody else runs, so g is still who it was */
     if (g_interrupt(g))
         sched_kick();
     sched_leave();
@@ -144,7 +144,7 @@ void interrupt_after_success(void) {
 }
 
 bool interrupt_signals(struct g *g) {
-    PyEval_RestoreThread(g->saved);
+    host_thread_back(g->saved);
     if (PyErr_CheckSignals() < 0)
         interrupt_stash(g, compat_fetch());
     bool stop = g->stash != NULL;

@@ -222,8 +222,8 @@ void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
     r->exc = exc;
     r->main_ended = true;
     gr->exit_sent = true;
-    send_exits(false); /* here and now, so that nobody begins who has not begun by now */
     note_wakeup(&r->note);
+    send_exits(false); /* here and now, so that nobody begins who has not begun by now */
 }
 
 static bool leave_if_blocked(struct g *g, void *unused) {

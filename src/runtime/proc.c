@@ -423,6 +423,15 @@ struct g *sched_enter(void) {
     return g;
 }
 
+void sched_enter_to_wake(void) {
+    struct m *m = rt_m();
+    if (!m || !m_curg(m))
+        return;
+    mark_in_runtime(m);
+    if (!m->own_p)
+        p_is_gone(m);
+}
+
 void sched_leave(void) {
     struct m *m = rt_m();
     if (m && m_curg(m))

@@ -199,6 +199,8 @@ size_t sched_stack_size(size_t nbytes);
  * when memory for a thread's G ran out. */
 struct g *sched_enter(void);
 void sched_leave(void);
+/* The same, but the goroutine stays where it is even if its P is gone: to wake others. */
+void sched_enter_to_wake(void);
 /* The running goroutine, or NULL on any other thread. */
 struct g *sched_current(void);
 
