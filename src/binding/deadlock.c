@@ -13,7 +13,7 @@
 #define MS INT64_C(1000000)
 #define RECHECK_FIRST (10 * MS)
 #define RECHECK_LONGEST (1000 * MS)
-#define CONFIRM_AFTER (40 * MS)
+#define CONFIRM_AFTER (100 * MS)
 
 static bool enabled;
 static bool native_callers; /* a thread that Python did not start has called in */

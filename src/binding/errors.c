@@ -12,17 +12,19 @@ static int add(PyObject *module, PyObject **type, const char *name, const char *
 
 int errors_init(PyObject *module) {
     if (add(module, &ChannelClosed, "ChannelClosed", "goroutines.ChannelClosed",
-            "A send on a closed channel, a receive from one that is closed and drained, or a second "
-            "close.",
+            "A send on a closed channel, a receive from one that is closed and drained, or a "
+            "second close.",
             PyExc_Exception) < 0)
         return -1;
     if (add(module, &DeadlockError, "DeadlockError", "goroutines.DeadlockError",
-            "All goroutines are asleep: nothing can ever wake any of them.", PyExc_RuntimeError) < 0)
+            "All goroutines are asleep: nothing can ever wake any of them.",
+            PyExc_RuntimeError) < 0)
         return -1;
-    return add(module, &GoroutineExit, "GoroutineExit", "goroutines.GoroutineExit",
-               "Ends a goroutine: raised by goexit(), and in every goroutine that is still alive when "
-               "run() ends.",
-               PyExc_BaseException);
+    return add(
+        module, &GoroutineExit, "GoroutineExit", "goroutines.GoroutineExit",
+        "Ends a goroutine: raised by goexit(), and in every goroutine that is still alive when "
+        "run() ends.",
+        PyExc_BaseException);
 }
 
 PyObject *raise_closed(const char *what) {

@@ -20,8 +20,8 @@ static bool is_async_code(PyObject *fn) {
 
 int goroutine_check_callable(const char *who, PyObject *fn) {
     if (!PyCallable_Check(fn)) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() takes a function and its arguments: %R is not callable", who, fn);
+        PyErr_Format(PyExc_TypeError, "%s() takes a function and its arguments: %R is not callable",
+                     who, fn);
         return -1;
     }
     if (is_async_code(fn)) {

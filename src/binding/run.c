@@ -17,7 +17,7 @@
 #define MS INT64_C(1000000)
 #define PATIENCE (100 * MS)       /* how long a main blocked in C may keep an interrupt waiting */
 #define SECOND_WINDOW (1000 * MS) /* an interrupt this soon after another one means it */
-#define MAIN_LOOKS 36 /* before an interrupted main counts as computing */
+#define MAIN_LOOKS 36             /* before an interrupted main counts as computing */
 #define LOOK_FIRST (MS / 20)
 #define LOOK_LONGEST (5 * MS)
 
@@ -65,8 +65,7 @@ static bool ends_the_program(PyObject *exc) {
 static bool is_over(struct goroutine *gr) { return gr->left_behind || gr->is_main; }
 
 void run_goroutine_failed(struct goroutine *gr, PyObject *exc) {
-    if (PyErr_GivenExceptionMatches(exc, GoroutineExit) ||
-        (is_over(gr) && ends_the_program(exc))) {
+    if (PyErr_GivenExceptionMatches(exc, GoroutineExit) || (is_over(gr) && ends_the_program(exc))) {
         Py_DECREF(exc);
     } else if (ends_the_program(exc) && current && !current->main_ended) {
         interrupt_deliver(current->main, exc);

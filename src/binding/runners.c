@@ -6,7 +6,7 @@
 
 #define MS INT64_C(1000000)
 #define AT_ONCE (MS / 5)
-#define LOOKS 12                  /* outside so often while the interpreter is free: blocked in C */
+#define LOOKS 12 /* outside so often while the interpreter is free: blocked in C */
 #define LONG_IN_C (1000 * MS)
 
 struct looking {

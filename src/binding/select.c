@@ -63,7 +63,8 @@ static void case_finalize(PyObject *self) {
     struct goroutine *gr = current_goroutine();
     if (k->chan && !k->used) {
         k->used = true;
-        if (!gr || !gr->exit_sent) /* one that is being ended may have been on its way to a select */
+        /* One that is being ended may have been on its way to a select. */
+        if (!gr || !gr->exit_sent)
             warn_unused(k);
     }
 }

@@ -325,7 +325,8 @@ static PyTypeObject FuncTimer_Type = {
 
 static int check_func_args(PyObject *args, double *seconds) {
     if (PyTuple_GET_SIZE(args) < 2) {
-        PyErr_SetString(PyExc_TypeError, "after_func() takes seconds, a function and its arguments");
+        PyErr_SetString(PyExc_TypeError,
+                        "after_func() takes seconds, a function and its arguments");
         return -1;
     }
     if (to_double(PyTuple_GET_ITEM(args, 0), "after_func()'s time", seconds) < 0)

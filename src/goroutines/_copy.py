@@ -15,8 +15,9 @@ _ATOMIC = (int, float, complex, bool, str, bytes, type(None), type, range)
 class _Memo(dict[int, Any]):
     """The memo of a copy.deepcopy() that passes channels and modules inside a value as they are.
 
-    deepcopy(x) first asks its memo for id(x), with get() or, from 3.15 on, with `in` and []. Only these
-    questions are answered differently from a dict: a __deepcopy__ may use the memo as it likes.
+    deepcopy(x) first asks its memo for id(x), with get() or, from 3.15 on, with `in` and []. Only
+    these questions are answered differently from a dict: a __deepcopy__ may use the memo as it
+    likes.
     """
 
     def get(self, key: int, default: Any = None) -> Any:
@@ -25,7 +26,11 @@ class _Memo(dict[int, Any]):
         return default
 
     def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or _is_passed(sys._getframe(1)) or _is_passed(sys._getframe(2))
+        return (
+            super().__contains__(key)
+            or _is_passed(sys._getframe(1))
+            or _is_passed(sys._getframe(2))
+        )
 
     def __missing__(self, key: int) -> Any:
         for depth in (1, 2):

@@ -69,7 +69,8 @@ class Ticker:
 
     @staticmethod
     def _checked(seconds: float) -> float:
-        if isinstance(seconds, (int, float)) and seconds <= 0:
+        # Not everybody heeds the annotation.
+        if isinstance(seconds, (int, float)) and seconds <= 0:  # type: ignore[redundant-expr]
             raise ValueError("a Ticker's interval must be positive")
         return seconds  # the core says what it thinks of other types
 
