@@ -116,7 +116,30 @@ static inline bool g_wired(struct g *g) {
     return atomic_load_explicit(&g->wired, memory_order_relaxed) > 0;
 }
 
+/* fence.c */
+void fences_init(void);
+
+/* p.c; "own": of the calling M, inside the runtime */
+bool p_in_use(const struct p *p);
+void set_procs(int n);                   /* scheduler lock held */
+void m_take(struct m *m, struct p *p);   /* scheduler lock held */
+struct p *m_drop(struct m *m);           /* scheduler lock held */
+struct p *own_p(void);                   /* NULL: none */
+void put_tail(struct p *p, struct g *g); /* own */
+void global_push(struct g *g);           /* scheduler lock held */
+struct g *global_get_one(void);
+struct g *global_get(struct p *p);         /* own; takes a fair share along */
+struct g *steal(struct m *m, struct p *p); /* own */
+
+/* m.c */
+void m_link(struct m *m); /* on its thread, first thing; takes m->next_p */
+void m_unlink(struct m *m);
+void stop_spinning(struct m *m, bool found);
+void go_idle(struct m *m); /* returns with a P */
+
 /* proc.c */
+void *m_main(void *m); /* an M's thread */
+void rt_no_m(void);
 void sched_queue(struct g *g); /* runnable: on the caller's P, next; else global */
 void sched_queue_global(struct g *g);
 void sched_leave_m(struct m *m, struct g *g, enum leave_how how);
