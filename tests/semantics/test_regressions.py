@@ -285,7 +285,10 @@ def test_daemon_threads_that_wait_when_the_interpreter_ends(turn: int):
             G.select(G.recv(first[i]), G.recv(second[i]))
 
         def times_out(i):
-            second[i].recv(timeout=0.2)
+            try:
+                second[i].recv(timeout=0.2)
+            except TimeoutError:
+                pass  # the machine was slow
 
         for i in range(20):
             for body in (waits, times_out):
