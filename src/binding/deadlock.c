@@ -101,9 +101,16 @@ static bool handlers_installed(void) {
 
 /* ---- the condition ---- */
 
+static int64_t due; /* while the watcher looks by itself: when; else 0 */
+
 static void look_again(int64_t *recheck, int64_t pause) {
-    *recheck = rt_now() + pause;
+    due = *recheck = rt_now() + pause;
     sched_watcher_armed(true);
+}
+
+static void wait_for_poke(void) {
+    due = 0;
+    sched_watcher_armed(false);
 }
 
 static bool other_ways_out(bool caller_is_native) {
@@ -119,7 +126,7 @@ static bool confirmed(int64_t *recheck) {
     sched_stats(&s);
     if (since && s.switches == switches_then && rt_now() - since >= CONFIRM_AFTER) {
         since = 0;
-        sched_watcher_armed(false);
+        wait_for_poke();
         return true;
     }
     if (!since || s.switches != switches_then) {
@@ -136,7 +143,7 @@ static bool found(int64_t *recheck, bool caller_is_native) {
         return false;
     if (!sched_asleep()) {
         pause_between = RECHECK_FIRST;
-        sched_watcher_armed(false);
+        wait_for_poke();
         return false;
     }
     if (other_ways_out(caller_is_native)) {
@@ -168,7 +175,7 @@ int64_t deadlock_watch(struct g *g) {
         return NOTE_FOREVER;
     if (!run_under_way())
         sched_watch(&g->note, false);
-    signal_pause = 0;
+    signal_pause = due = 0;
     return interrupt_next_look(&signal_pause);
 }
 
@@ -178,8 +185,9 @@ bool deadlock_poked(struct g *g, int64_t *recheck) {
     host_thread_back(g->saved);
     if (PyErr_CheckSignals() < 0)
         interrupt_stash(g, compat_fetch());
-    *recheck = NOTE_FOREVER;
-    if (!g->stash && !run_under_way() && found(recheck, true)) {
+    *recheck = due ? due : NOTE_FOREVER;
+    bool only_signals = due && rt_now() < due;
+    if (!g->stash && !only_signals && !run_under_way() && found(recheck, true)) {
         PyObject *error = deadlock_error();
         interrupt_stash(g, error ? error : compat_fetch());
     }
