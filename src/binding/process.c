@@ -39,7 +39,7 @@ int fork_init(void) {
 
 #define MS INT64_C(1000000)
 #define QUIET_LOOKS 3
-#define MOST_LOOKS 100
+#define PATIENCE (100 * MS)
 
 /* The interpreter is about to go: no goroutine is taken up any more. Those that are inside have a moment
  * to come to their next call of ours, where they stay. After that, one that still computes is stopped by
@@ -47,7 +47,8 @@ int fork_init(void) {
 PyObject *shutdown_runtime(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     host_stop();
-    for (int quiet = 0, looks = 0; quiet < QUIET_LOOKS && looks < MOST_LOOKS; looks++)
+    int64_t until = rt_now() + PATIENCE;
+    for (int quiet = 0; quiet < QUIET_LOOKS && rt_now() < until;)
         quiet = runners_quiet(MS / 4) ? quiet + 1 : 0;
     Py_RETURN_NONE;
 }

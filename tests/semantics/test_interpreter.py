@@ -679,18 +679,27 @@ def test_faulthandler_shows_goroutines():
 
 
 def test_faulthandler_while_everybody_switches():
+    # With the GIL held. Its watchdog dumps without, and may read what is just being freed: also in
+    # plain Python, when it meets a thread that ends.
     done = script(
         """
-        import faulthandler, sys
+        import faulthandler, threading, time
         import goroutines as G
-        faulthandler.dump_traceback_later(0.02, repeat=True, file=open("/dev/null", "w"))
+        over = threading.Event()
+        def dump():
+            with open("/dev/null", "w") as file:
+                while not over.wait(0.002):
+                    faulthandler.dump_traceback(file, all_threads=True)
+        threading.Thread(target=dump).start()
         def main():
             c = G.Chan()
             for _ in range(20):
                 G.go(lambda: [c.send(i) for i in range(2000)])
             return sum(c.recv() for _ in range(40000))
-        print(G.run(main) == 20 * 1999 * 1000)
-        faulthandler.cancel_dump_traceback_later()
+        try:
+            print(G.run(main) == 20 * 1999 * 1000)
+        finally:
+            over.set()
         """
     )
     assert (done.returncode, done.stdout) == (0, "True\n"), told(done)
