@@ -153,9 +153,9 @@ bool interrupt_signals(struct g *g) {
 }
 
 /* A signal that comes after the last look and before the thread is asleep does not end the sleep. So the
- * thread that runs handlers looks again: soon at first, then four times a second. */
+ * thread that runs handlers looks again: soon at first, then twice a second. */
 #define LOOK_FIRST INT64_C(1000000)
-#define LOOK_LONGEST INT64_C(250000000)
+#define LOOK_LONGEST INT64_C(500000000)
 
 int64_t interrupt_next_look(int64_t *pause) {
     if (PyThread_get_thread_ident() != main_thread_ident())
