@@ -13,7 +13,7 @@
 #define MS INT64_C(1000000)
 #define RECHECK_FIRST (10 * MS)
 #define RECHECK_LONGEST (1000 * MS)
-#define CONFIRM_AFTER (100 * MS)
+#define CONFIRM_AFTER (150 * MS)
 
 static bool enabled;
 static bool native_callers; /* a thread that Python did not start has called in */
@@ -101,7 +101,8 @@ static bool handlers_installed(void) {
 
 /* ---- the condition ---- */
 
-static int64_t due; /* while the watcher looks by itself: when; else 0 */
+static int64_t due;           /* while the watcher looks by itself: when; else 0 */
+static int64_t suspect_since; /* all have been found asleep at each look since then; 0: not */
 
 static void look_again(int64_t *recheck, int64_t pause) {
     due = *recheck = rt_now() + pause;
@@ -109,7 +110,7 @@ static void look_again(int64_t *recheck, int64_t pause) {
 }
 
 static void wait_for_poke(void) {
-    due = 0;
+    due = suspect_since = 0;
     sched_watcher_armed(false);
 }
 
@@ -118,23 +119,21 @@ static bool other_ways_out(bool caller_is_native) {
 }
 
 /* A native thread that was just created shows only when it has its thread state: so all must be found
- * asleep twice, with nothing having run in between. */
+ * asleep for a while, with nothing having run in between. */
 static bool confirmed(int64_t *recheck) {
     static uint64_t switches_then;
-    static int64_t since;
     struct sched_stats s;
     sched_stats(&s);
-    if (since && s.switches == switches_then && rt_now() - since >= CONFIRM_AFTER) {
-        since = 0;
-        wait_for_poke();
-        return true;
-    }
-    if (!since || s.switches != switches_then) {
-        since = rt_now();
+    if (!suspect_since || s.switches != switches_then) {
+        suspect_since = rt_now();
         switches_then = s.switches;
     }
-    look_again(recheck, CONFIRM_AFTER);
-    return false;
+    if (rt_now() - suspect_since < CONFIRM_AFTER) {
+        look_again(recheck, CONFIRM_AFTER);
+        return false;
+    }
+    wait_for_poke();
+    return true;
 }
 
 static bool found(int64_t *recheck, bool caller_is_native) {
@@ -147,6 +146,7 @@ static bool found(int64_t *recheck, bool caller_is_native) {
         return false;
     }
     if (other_ways_out(caller_is_native)) {
+        suspect_since = 0;
         look_again(recheck, pause_between);
         pause_between = pause_between * 2 < RECHECK_LONGEST ? pause_between * 2 : RECHECK_LONGEST;
         return false;
@@ -175,7 +175,7 @@ int64_t deadlock_watch(struct g *g) {
         return NOTE_FOREVER;
     if (!run_under_way())
         sched_watch(&g->note, false);
-    signal_pause = due = 0;
+    signal_pause = due = suspect_since = 0;
     return interrupt_next_look(&signal_pause);
 }
 
