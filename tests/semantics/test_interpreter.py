@@ -986,6 +986,8 @@ def body(out):
         f()
     except RecursionError:
         out.send("RecursionError")
+    except MemoryError as error:
+        out.send("parser full" if "Parser stack" in str(error) else repr(error))
     except BaseException as error:
         out.send(repr(error)[:200])
     else:
@@ -1005,7 +1007,9 @@ G.run(main)
     done = script(source)
     assert done.returncode == 0, told(done)
     # Newer interpreters have room enough for some of these on the heap; none may crash.
-    assert set(done.stdout.split("\n")[:4]) <= {"RecursionError", "no error"}, told(done)
+    # From 3.14 on the parser may be the first to find a small stack full, as in a small thread.
+    fine = {"RecursionError", "no error"} | ({"parser full"} if kind in ("eval", "exec") else set())
+    assert set(done.stdout.split("\n")[:4]) <= fine, told(done)
 
 
 @pytest.mark.parametrize("depth", [90, 1000, 20_000])
