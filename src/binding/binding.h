@@ -64,6 +64,8 @@ struct g *goroutine_new(const char *who, PyObject *const *args, Py_ssize_t nargs
 int goroutine_check_callable(const char *who, PyObject *fn);
 /* Takes back one that was never queued. */
 void goroutine_discard(struct g *g);
+/* Begun or not, but not ended. */
+bool goroutine_alive(struct g *g);
 /* "file:line in function", a new reference. */
 PyObject *goroutine_created_at(struct goroutine *gr);
 void goroutine_run(struct g *g);       /* host.run */
@@ -78,6 +80,9 @@ int host_init(void);
 int64_t host_m_states(void);
 /* A thread that waited natively takes the GIL again. */
 void host_thread_back(PyThreadState *ts);
+/* The goroutine of that M, if it is inside the interpreter at this instant; any thread, under
+ * sched_look_lock(). */
+struct g *host_inside(struct m *m);
 /* Whether that M's thread waits for something, rather than for a processor. */
 bool host_thread_sleeps(struct m *m);
 unsigned long main_thread_ident(void);

@@ -50,8 +50,8 @@ struct inside {
 
 static void note_inside(struct m *m, void *arg) {
     struct inside *in = arg;
-    struct g *g = atomic_load(&m->curg);
-    if (g && goroutine_of(g)->ts && compat_attached(goroutine_of(g)->ts) && in->n < SAMPLES)
+    struct g *g = host_inside(m);
+    if (g && in->n < SAMPLES)
         in->g[in->n++] = g;
 }
 
@@ -117,9 +117,7 @@ static PyObject *describe(struct g *g, struct listing *l) {
 
 static bool add(struct g *g, void *arg) {
     struct listing *l = arg;
-    enum g_status s = atomic_load(&g->status);
-    if (s == G_IDLE || s == G_DEAD || !g->host || !goroutine_of(g)->ts ||
-        goroutine_of(g)->left_behind)
+    if (!goroutine_alive(g) || goroutine_of(g)->left_behind)
         return true;
     if (l->limit >= 0 && PyList_GET_SIZE(l->list) >= l->limit)
         return false;

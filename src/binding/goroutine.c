@@ -95,6 +95,11 @@ static void note_creator(const char *who, PyObject **code, int *lasti) {
     Py_DECREF(frame);
 }
 
+bool goroutine_alive(struct g *g) {
+    enum g_status s = atomic_load(&g->status);
+    return s != G_IDLE && s != G_DEAD && g->host && goroutine_of(g)->ts;
+}
+
 PyObject *goroutine_created_at(struct goroutine *gr) {
     if (!gr->created_code)
         return PyUnicode_FromString("?:0 in ?");

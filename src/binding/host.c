@@ -101,10 +101,14 @@ static bool outside(struct m *m) {
     return ts && !compat_attached(ts);
 }
 
-static void look_at_m(struct m *m, void *arg) {
+struct g *host_inside(struct m *m) {
     struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
     PyThreadState *ts = g ? goroutine_of(g)->ts : NULL;
-    if (ts && compat_attached(ts))
+    return ts && compat_attached(ts) ? g : NULL;
+}
+
+static void look_at_m(struct m *m, void *arg) {
+    if (host_inside(m))
         *(enum holder *)arg = atomic_load(&m->p) ? HOLDER_WITH_P : HOLDER_WITHOUT_P;
 }
 

@@ -159,14 +159,9 @@ struct census {
     int64_t asleep; /* of these, parked and not woken */
 };
 
-static bool is_alive(struct g *g) {
-    enum g_status s = atomic_load(&g->status);
-    return s != G_IDLE && g->host && goroutine_of(g)->ts && s != G_DEAD;
-}
-
 static bool count(struct g *g, void *arg) {
     struct census *c = arg;
-    if (is_alive(g) && !goroutine_of(g)->left_behind) {
+    if (goroutine_alive(g) && !goroutine_of(g)->left_behind) {
         c->alive++;
         c->asleep += g_asleep(g);
     }
@@ -186,7 +181,7 @@ struct sending {
 
 static bool send_exit(struct g *g, void *arg) {
     struct sending *s = arg;
-    if (!is_alive(g))
+    if (!goroutine_alive(g))
         return true;
     struct goroutine *gr = goroutine_of(g);
     if (gr->left_behind || (gr->exit_sent && !s->again))
@@ -227,7 +222,7 @@ void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
 
 static bool leave_if_blocked(struct g *g, void *unused) {
     (void)unused;
-    if (is_alive(g) && !goroutine_of(g)->left_behind && runners_blocked(g)) {
+    if (goroutine_alive(g) && !goroutine_of(g)->left_behind && runners_blocked(g)) {
         goroutine_of(g)->left_behind = true;
         goroutines_left_behind++;
         interrupt_pend(g, new_exit()); /* also one that was blocked in its cleanup */
@@ -238,14 +233,14 @@ static bool leave_if_blocked(struct g *g, void *unused) {
 /* Seen inside, a goroutine gets its exception at the next bytecode. */
 static void watch_runners(int64_t pause) {
     struct g *inside = runners_look(pause);
-    if (inside && is_alive(inside) && goroutine_of(inside)->exit_sent)
+    if (inside && goroutine_alive(inside) && goroutine_of(inside)->exit_sent)
         interrupt_announce(inside);
     sched_each_g(leave_if_blocked, NULL);
 }
 
 static bool leave_behind(struct g *g, void *unused) {
     (void)unused;
-    if (is_alive(g) && !goroutine_of(g)->left_behind) {
+    if (goroutine_alive(g) && !goroutine_of(g)->left_behind) {
         goroutine_of(g)->left_behind = true;
         goroutines_left_behind++;
     }

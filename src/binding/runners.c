@@ -15,8 +15,8 @@ struct looking {
 };
 
 static void find_inside(struct m *m, void *arg) {
-    struct g *g = atomic_load(&m->curg);
-    if (g && goroutine_of(g)->ts && compat_attached(goroutine_of(g)->ts))
+    struct g *g = host_inside(m);
+    if (g)
         ((struct looking *)arg)->inside = g;
 }
 

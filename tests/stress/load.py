@@ -23,8 +23,8 @@ on_all_procs = pytest.mark.parametrize("procs", [1, 2, 4, 8])
 
 
 def amount(n: int, least: int = 1) -> int:
-    """n times GOROUTINES_STRESS."""
-    return max(least, int(n * STRESS))
+    """n / 2 times GOROUTINES_STRESS."""
+    return max(least, int(n / 2 * STRESS))
 
 
 class Dice(random.Random):
