@@ -92,6 +92,15 @@ static inline bool compat_set_stack(PyThreadState *ts, char *lo, char *hi) {
  * nothing raised or announced. */
 bool compat_is_clean(PyThreadState *ts);
 
+/* Up to 3.11 any allocation may run the collector, and thereby code that waits: whatever was just seen
+ * of another goroutine need not be true any more. While held, it does not run; result: for release. */
+static inline int compat_hold_collector(void) { return PyGC_Disable(); }
+
+static inline void compat_release_collector(int held) {
+    if (held)
+        PyGC_Enable();
+}
+
 /* The exception being raised, as one object (taken away), or NULL. */
 PyObject *compat_fetch(void);
 /* Raises exc; takes the reference. */

@@ -139,7 +139,9 @@ static PyObject *list_goroutines(PyObject *module, PyObject *arg) {
         return NULL;
     l.inside = sample();
     l.now = rt_now_coarse();
+    int held = compat_hold_collector();
     sched_each_g(add, &l);
+    compat_release_collector(held);
     return l.list;
 }
 

@@ -133,7 +133,12 @@ static void look_for_deadlock(struct run *r, int64_t *recheck) {
     if (r->main_ended || !deadlock_found(recheck))
         return;
     PyObject *error = deadlock_error();
-    interrupt_deliver_parked(r->main, error ? error : compat_fetch());
+    if (!error)
+        error = compat_fetch();
+    if (r->main_ended) /* code that ran meanwhile has woken it */
+        Py_DECREF(error);
+    else
+        interrupt_deliver_parked(r->main, error);
 }
 
 static void wait_for_main(struct run *r) {
@@ -201,7 +206,9 @@ static bool send_exit(struct g *g, void *arg) {
 
 static void send_exits(bool again) {
     struct sending s = {again, 1000};
+    int held = compat_hold_collector();
     sched_each_g(send_exit, &s);
+    compat_release_collector(held);
 }
 
 void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
@@ -235,7 +242,9 @@ static void watch_runners(int64_t pause) {
     struct g *inside = runners_look(pause);
     if (inside && goroutine_alive(inside) && goroutine_of(inside)->exit_sent)
         interrupt_announce(inside);
+    int held = compat_hold_collector();
     sched_each_g(leave_if_blocked, NULL);
+    compat_release_collector(held);
 }
 
 static bool leave_behind(struct g *g, void *unused) {

@@ -221,7 +221,7 @@ def test_other_goroutines_are_ended_in_order_after_an_interrupt():
                     begun.send(None)
                     G.select()
                 finally:
-                    print("finally")
+                    print("finally\n", end="")
             for _ in range(3):
                 G.go(body)
                 begun.recv()

@@ -433,3 +433,31 @@ def test_the_message_names_the_function_that_was_called(call: Any, name: str):
 def test_a_ticker_names_what_it_wants():
     with pytest.raises(TypeError, match="number of seconds"):
         G.Ticker("1")  # type: ignore[arg-type]
+
+
+def test_the_collector_may_run_while_those_who_are_left_are_told():
+    """Sending GoroutineExit allocates. Up to 3.11 that ran the collector, and a callback of it may end
+    the very goroutine that is about to be told, here one whose stack is given back at its end."""
+    prints(
+        """
+        import gc
+        from goroutines import Chan, go, gosched, num_goroutine, run
+        gate, last_gate = Chan(), Chan()
+        def let_all_go(phase, info):
+            for n, ch in (2, gate), (1, last_gate):
+                if not ch.closed:
+                    ch.close()
+                while num_goroutine() > n:
+                    gosched()
+        def main():
+            go(last_gate.recv_ok)
+            for _ in range(600):
+                go(gate.recv_ok)
+            gosched()
+            gc.callbacks.append(let_all_go)
+            gc.set_threshold(1)
+        run(main)
+        print(num_goroutine())
+        """,
+        "0",
+    )
