@@ -221,7 +221,7 @@ def test_other_goroutines_are_ended_in_order_after_an_interrupt():
                     begun.send(None)
                     G.select()
                 finally:
-                    print("finally\n", end="")
+                    print("finally;", end="")
             for _ in range(3):
                 G.go(body)
                 begun.recv()
@@ -233,7 +233,7 @@ def test_other_goroutines_are_ended_in_order_after_an_interrupt():
             print("out")
         """
     )
-    assert done.stdout == "finally\n" * 3 + "out\n", told(done)
+    assert done.stdout == "finally;" * 3 + "out\n", told(done)
     assert (done.returncode, done.stderr) == (0, ""), told(done)
 
 
