@@ -56,30 +56,39 @@ void interrupt_announce(struct g *g) {
 
 /* ---- giving ---- */
 
-void interrupt_pend(struct g *g, PyObject *exc) {
+/* One at a time, the first goes first: returns exc if it is too many. To be dropped last, since that may
+ * run code, after which g need not be who it was. */
+static PyObject *pend(struct g *g, PyObject *exc) {
     struct goroutine *gr = goroutine_of(g);
-    if (gr->pending)
-        Py_DECREF(exc); /* one at a time: the first goes first */
-    else
+    PyObject *surplus = gr->pending ? exc : NULL;
+    if (!surplus)
         gr->pending = exc;
     atomic_store(&g->interrupt_wanted, true);
+    return surplus;
 }
 
-void interrupt_deliver_parked(struct g *g, PyObject *exc) {
-    interrupt_pend(g, exc);
+static void end_wait(struct g *g) {
     sched_enter_to_wake(); /* nobody else runs, so g is still who it was */
     if (g_interrupt(g))
         sched_kick();
     sched_leave();
 }
 
+void interrupt_pend(struct g *g, PyObject *exc) { Py_XDECREF(pend(g, exc)); }
+
+void interrupt_deliver_parked(struct g *g, PyObject *exc) {
+    PyObject *surplus = pend(g, exc);
+    end_wait(g);
+    Py_XDECREF(surplus);
+}
+
 void interrupt_deliver(struct g *g, PyObject *exc) {
-    struct goroutine *gr = goroutine_of(g);
-    bool had = gr->pending != NULL;
-    interrupt_deliver_parked(g, exc);
+    PyObject *surplus = pend(g, exc);
+    end_wait(g);
     enum g_status status = atomic_load(&g->status);
-    if (!had && gr->pending && (status == G_RUNNING || status == G_RUNNABLE))
+    if (!surplus && (status == G_RUNNING || status == G_RUNNABLE))
         interrupt_announce(g);
+    Py_XDECREF(surplus);
 }
 
 /* ---- taking ---- */
