@@ -136,6 +136,7 @@ int deadlock_init(void);
 bool deadlock_found(int64_t *recheck);
 /* Whether there are Python threads but the caller, those that wait in this library, and ours. */
 bool deadlock_other_threads(void);
+/* The exception for main; NULL: code that ran meanwhile (a finalizer) has woken somebody. */
 PyObject *deadlock_error(void);
 bool deadlock_poked(struct g *g, int64_t *recheck); /* host.poked */
 int64_t deadlock_watch(struct g *g);                /* part of host.block */

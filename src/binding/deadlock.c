@@ -163,6 +163,10 @@ PyObject *deadlock_error(void) {
     PyObject *text = report ? PyObject_CallNoArgs(report) : NULL;
     PyObject *error = text ? PyObject_CallOneArg(DeadlockError, text) : NULL;
     Py_XDECREF(text);
+    if (!error)
+        return compat_fetch();
+    if (!sched_asleep())
+        Py_CLEAR(error);
     return error;
 }
 
@@ -189,7 +193,8 @@ bool deadlock_poked(struct g *g, int64_t *recheck) {
     bool only_signals = due && rt_now() < due;
     if (!g->stash && !only_signals && !run_under_way() && found(recheck, true)) {
         PyObject *error = deadlock_error();
-        interrupt_stash(g, error ? error : compat_fetch());
+        if (error)
+            interrupt_stash(g, error);
     }
     int64_t next = interrupt_next_look(&signal_pause);
     if (next < *recheck)

@@ -133,11 +133,9 @@ static void look_for_deadlock(struct run *r, int64_t *recheck) {
     if (r->main_ended || !deadlock_found(recheck))
         return;
     PyObject *error = deadlock_error();
-    if (!error)
-        error = compat_fetch();
-    if (r->main_ended) /* code that ran meanwhile has woken it */
-        Py_DECREF(error);
-    else
+    if (r->main_ended)
+        Py_XDECREF(error);
+    else if (error)
         interrupt_deliver_parked(r->main, error);
 }
 
@@ -265,7 +263,10 @@ static struct census take_census(void) {
 
 /* In this order: a timer that fires in between has queued somebody by the time that is looked at. */
 static bool asleep_for_good(void) {
-    if (timers_useful())
+    timers_hold();
+    bool useful = timers_useful();
+    timers_release();
+    if (useful)
         return false;
     struct census c = take_census();
     return c.asleep == c.alive && !sched_work_waits() && !deadlock_other_threads();
@@ -342,6 +343,11 @@ PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
     r.main = goroutine_new("run", args, nargs, kwnames);
     if (!r.main)
         return NULL;
+    if (current) { /* begun by code that ran meanwhile */
+        goroutine_discard(r.main);
+        check_caller();
+        return NULL;
+    }
     goroutine_of(r.main)->is_main = true;
     current = &r;
     note_clear(&r.note);
