@@ -119,12 +119,7 @@ static int timeout_only(const char *name, PyObject *const *args, Py_ssize_t narg
 
 /* ---- send ---- */
 
-static PyObject *sent(ChanObject *c, PyObject *outgoing, enum chan_result r) {
-    if (r == CHAN_OK) {
-        interrupt_after_success();
-        Py_RETURN_NONE;
-    }
-    Py_DECREF(outgoing);
+static PyObject *raise_unsent(ChanObject *c, enum chan_result r) {
     switch (r) {
     case CHAN_CLOSED:
         return interrupt_after_failure() < 0 ? NULL : raise_closed("send on a closed channel");
@@ -138,6 +133,18 @@ static PyObject *sent(ChanObject *c, PyObject *outgoing, enum chan_result r) {
         interrupt_raise();
         return NULL;
     }
+}
+
+/* The value is dropped when it has been raised what ended the wait: its finalizer may wait as well, and
+ * would meet what is meant for this wait. */
+static PyObject *sent(ChanObject *c, PyObject *outgoing, enum chan_result r) {
+    if (r == CHAN_OK) {
+        interrupt_after_success();
+        Py_RETURN_NONE;
+    }
+    raise_unsent(c, r);
+    Py_DECREF(outgoing);
+    return NULL;
 }
 
 static PyObject *do_send(ChanObject *c, PyObject *value, PyObject *timeout) {
@@ -366,26 +373,31 @@ static int chan_traverse(PyObject *self, visitproc visit, void *arg) {
     return chan_visit(&c->c, visit_word, &v);
 }
 
+/* Only what was put in after the channel was made: that is enough to break a cycle. What the collector
+ * has cleared can still be found and used, through gc.get_objects(). For the same reason views, cases and
+ * timers, which never change, have no tp_clear. */
 static int chan_clear(PyObject *self) {
     ChanObject *c = (ChanObject *)self;
     void *word;
     while (chan_take(&c->c, &word))
         if (!is_tick(word))
             Py_DECREF((PyObject *)word);
-    Py_CLEAR(c->elem);
-    Py_CLEAR(c->check);
     return 0;
 }
 
 static void chan_dealloc(PyObject *self) {
     ChanObject *c = (ChanObject *)self;
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, chan_dealloc)
     if (c->weakrefs)
         PyObject_ClearWeakRefs(self);
     chan_timer_free(c);
     chan_clear(self);
+    Py_CLEAR(c->elem);
+    Py_CLEAR(c->check);
     chan_destroy(&c->c);
     Py_TYPE(self)->tp_free(self);
+    Py_TRASHCAN_END
 }
 
 /* ---- views: life ---- */
@@ -395,15 +407,12 @@ static int view_traverse(PyObject *self, visitproc visit, void *arg) {
     return 0;
 }
 
-static int view_clear(PyObject *self) {
-    Py_CLEAR(((ViewObject *)self)->chan);
-    return 0;
-}
-
 static void view_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
-    view_clear(self);
+    Py_TRASHCAN_BEGIN(self, view_dealloc)
+    Py_CLEAR(((ViewObject *)self)->chan);
     Py_TYPE(self)->tp_free(self);
+    Py_TRASHCAN_END
 }
 
 static PyObject *view_compare(PyObject *a, PyObject *b, int op) {
@@ -500,7 +509,6 @@ PyTypeObject Chan_Type = {
         .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,   \
         .tp_dealloc = view_dealloc,                                                                \
         .tp_traverse = view_traverse,                                                              \
-        .tp_clear = view_clear,                                                                    \
         .tp_repr = chan_repr,                                                                      \
         .tp_as_number = &as_number,                                                                \
         .tp_as_sequence = &as_sequence,                                                            \

@@ -100,9 +100,13 @@ static void look_for_greenlet(PyObject *module) {
 static Py_ssize_t pybind11_internals(void) {
     PyObject *builtins = PyEval_GetBuiltins(), *key, *value;
     Py_ssize_t pos = 0, n = 0;
-    while (builtins && PyDict_Next(builtins, &pos, &key, &value))
-        n += PyUnicode_Check(key) &&
-             strncmp(PyUnicode_AsUTF8(key), "__pybind11_internals_", 21) == 0;
+    while (builtins && PyDict_Next(builtins, &pos, &key, &value)) {
+        const char *name = PyUnicode_Check(key) ? PyUnicode_AsUTF8(key) : NULL;
+        if (name)
+            n += strncmp(name, "__pybind11_internals_", 21) == 0;
+        else
+            PyErr_Clear(); /* no text */
+    }
     return n;
 }
 

@@ -75,19 +75,16 @@ static int case_traverse(PyObject *self, visitproc visit, void *arg) {
     return 0;
 }
 
-static int case_clear(PyObject *self) {
-    Py_CLEAR(((CaseObject *)self)->chan);
-    Py_CLEAR(((CaseObject *)self)->value);
-    return 0;
-}
-
 static void case_dealloc(PyObject *self) {
     CaseObject *k = (CaseObject *)self;
     if (k->chan && !k->used && PyObject_CallFinalizerFromDealloc(self) < 0)
         return;
     PyObject_GC_UnTrack(self);
-    case_clear(self);
+    Py_TRASHCAN_BEGIN(self, case_dealloc)
+    Py_CLEAR(k->chan);
+    Py_CLEAR(k->value);
     PyObject_GC_Del(self);
+    Py_TRASHCAN_END
 }
 
 static PyObject *case_repr(PyObject *self) {
@@ -105,7 +102,6 @@ static PyTypeObject Case_Type = {
     .tp_dealloc = case_dealloc,
     .tp_finalize = case_finalize,
     .tp_traverse = case_traverse,
-    .tp_clear = case_clear,
     .tp_repr = case_repr,
 };
 
@@ -221,8 +217,6 @@ static PyObject *came_to_pass(struct selecting *s, uint32_t index) {
 }
 
 static PyObject *outcome(struct selecting *s, struct select_outcome out) {
-    bool sent = out.result == CHAN_OK && s->cases[out.index].dir == SELECT_SEND;
-    drop_unsent(s, s->n, sent ? (Py_ssize_t)out.index : -1);
     switch (out.result) {
     case CHAN_OK:
         return came_to_pass(s, out.index);
@@ -246,7 +240,12 @@ static PyObject *select_with(struct selecting *s) {
     if (fill(s) < 0)
         return NULL;
     int64_t deadline = s->has_default ? CHAN_POLL : s->deadline;
-    return outcome(s, select_go(s->cases, (uint32_t)s->n, s->order, deadline));
+    struct select_outcome out = select_go(s->cases, (uint32_t)s->n, s->order, deadline);
+    bool sent = out.result == CHAN_OK && s->cases[out.index].dir == SELECT_SEND;
+    PyObject *result = outcome(s, out);
+    /* Last: a finalizer may wait, and would meet what is meant for this wait. */
+    drop_unsent(s, s->n, sent ? (Py_ssize_t)out.index : -1);
+    return result;
 }
 
 static PyObject *select_many(struct selecting *s) {

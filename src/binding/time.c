@@ -283,11 +283,6 @@ static int func_traverse(PyObject *self, visitproc visit, void *arg) {
     return 0;
 }
 
-static int func_clear(PyObject *self) {
-    Py_CLEAR(((FuncTimerObject *)self)->args);
-    return 0;
-}
-
 static PyObject *func_stop_py(PyObject *self, PyObject *unused) {
     (void)unused;
     Py_INCREF(self);
@@ -319,7 +314,6 @@ static PyTypeObject FuncTimer_Type = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = func_dealloc,
     .tp_traverse = func_traverse,
-    .tp_clear = func_clear,
     .tp_methods = func_methods,
 };
 
