@@ -40,6 +40,7 @@ bool compat_is_clean(PyThreadState *ts) {
 
 #if PY_VERSION_HEX < 0x030c0000
 #define Py_BUILD_CORE 1
+#include "internal/pycore_pystate.h"
 #include "internal/pycore_runtime.h"
 #undef Py_BUILD_CORE
 
@@ -55,6 +56,14 @@ void compat_swap(PyThreadState *ts) {
 void compat_attach(PyThreadState *ts) {
     PyEval_RestoreThread(ts);
     bind_gilstate(ts);
+}
+
+/* PyThreadState_New() in its two halves: the second one follows a null pointer when memory is out. */
+PyThreadState *compat_new_state(void) {
+    PyThreadState *ts = _PyThreadState_Prealloc(PyInterpreterState_Main());
+    if (ts)
+        _PyThreadState_SetCurrent(ts);
+    return ts;
 }
 
 PyObject *compat_fetch(void) {
@@ -81,6 +90,8 @@ void compat_raise(PyObject *exc) {
 void compat_swap(PyThreadState *ts) { PyThreadState_Swap(ts); }
 
 void compat_attach(PyThreadState *ts) { PyEval_RestoreThread(ts); }
+
+PyThreadState *compat_new_state(void) { return PyThreadState_New(PyInterpreterState_Main()); }
 
 PyObject *compat_fetch(void) { return PyErr_GetRaisedException(); }
 

@@ -67,6 +67,9 @@ static inline bool compat_attached(PyThreadState *ts) {
 #endif
 }
 
+/* A new thread state; NULL when memory is out. The GIL is not needed. */
+PyThreadState *compat_new_state(void);
+
 /* From the attached state to another one. */
 void compat_swap(PyThreadState *ts);
 /* From no attached state. */

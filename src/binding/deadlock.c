@@ -196,6 +196,7 @@ bool deadlock_poked(struct g *g, int64_t *recheck) {
         if (error)
             interrupt_stash(g, error);
     }
+    sched_kick_again();
     int64_t next = interrupt_next_look(&signal_pause);
     if (next < *recheck)
         *recheck = next;

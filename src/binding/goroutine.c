@@ -49,12 +49,13 @@ static int find_decimal_var(void) {
     return 0;
 }
 
-static bool decimal_loaded(void) {
+/* 1, 0, or -1 with an exception. */
+static int decimal_loaded(void) {
     static PyObject *name;
     if (!name && !(name = PyUnicode_InternFromString("decimal")))
-        return false;
+        return -1;
     PyObject *modules = PyImport_GetModuleDict();
-    return modules && PyDict_Contains(modules, name) == 1;
+    return modules ? PyDict_Contains(modules, name) : 0;
 }
 
 static bool any_context_variable(PyThreadState *ts) {
@@ -66,8 +67,9 @@ static bool any_context_variable(PyThreadState *ts) {
 static int copy_decimal_context(PyObject **copy) {
     PyThreadState *ts = PyThreadState_Get();
     *copy = NULL;
-    if (!any_context_variable(ts) || !decimal_loaded())
-        return 0;
+    int loaded = any_context_variable(ts) ? decimal_loaded() : 0;
+    if (loaded <= 0)
+        return loaded;
     if (!decimal_var && find_decimal_var() < 0)
         return -1;
     PyObject *mine = NULL;
@@ -88,8 +90,10 @@ static void note_creator(const char *who, PyObject **code, int *lasti) {
     if (frame && strcmp(who, "after_func") == 0)
         Py_XSETREF(frame, PyFrame_GetBack(frame));
     *code = NULL;
-    if (!frame)
+    if (!frame) {
+        PyErr_Clear(); /* there was no memory for a frame object */
         return;
+    }
     *code = (PyObject *)PyFrame_GetCode(frame);
     *lasti = PyFrame_GetLasti(frame);
     Py_DECREF(frame);
@@ -169,7 +173,7 @@ static int new_state(struct g *g, struct goroutine *gr, PyObject *context) {
         renew_state(gr, context);
         return 0;
     }
-    gr->ts = PyThreadState_New(PyInterpreterState_Get());
+    gr->ts = compat_new_state();
     if (!gr->ts || !compat_set_stack(gr->ts, g->stack.lo, g->stack.hi)) {
         new_state_failed(gr);
         return -1;

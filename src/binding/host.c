@@ -165,11 +165,11 @@ static void unblock(struct g *g) {
 
 /* ---- Ms ---- */
 
-static void thread_start(struct m *m) {
-    m->host = PyThreadState_New(PyInterpreterState_Main());
-    if (!m->host)
-        rt_fatal("thread_start", "out of memory");
-    atomic_fetch_add(&m_states, 1);
+static bool thread_start(struct m *m) {
+    m->host = compat_new_state();
+    if (m->host)
+        atomic_fetch_add(&m_states, 1);
+    return m->host;
 }
 
 static void thread_stop(struct m *m) {

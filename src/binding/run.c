@@ -148,6 +148,7 @@ static void wait_for_main(struct run *r) {
             return;
         run_signal_handlers(r); /* one may have come just before the sleep */
         goroutine_warn_of_shortage();
+        sched_kick_again();
         if (rt_now() >= r->give_up_at)
             lose_patience(r);
         if (woken == NOTE_POKED || rt_now() >= recheck)

@@ -69,6 +69,19 @@ static struct p *usable(struct p *p) {
     return sched.queue.len ? sched_idle_p_get() : NULL;
 }
 
+/* The work waits until a P's M has time for it; sysmon tries again. */
+void sched_no_m(struct p *p, bool spinning) {
+    bool known = atomic_exchange(&sched.threads_ran_out, true);
+    rt_lock(&sched.lock);
+    sched_idle_p_put(p);
+    if (!known && atomic_load(&sched.watcher))
+        note_poke(atomic_load(&sched.watcher)); /* which tells the user */
+    rt_unlock(&sched.lock);
+    if (spinning)
+        atomic_fetch_sub(&sched.nspinning, 1);
+    end_deep_sleep();
+}
+
 void sched_start_m(struct p *p, bool spinning) {
     rt_lock(&sched.lock);
     p = usable(p);
@@ -90,18 +103,8 @@ void sched_start_m(struct p *p, bool spinning) {
         note_wakeup(&m->note);
         return;
     }
-    if (m_create(p, spinning))
-        return;
-    /* The work waits until a P's M has time for it; sysmon tries again. */
-    bool known = atomic_exchange(&sched.threads_ran_out, true);
-    rt_lock(&sched.lock);
-    sched_idle_p_put(p);
-    if (!known && atomic_load(&sched.watcher))
-        note_poke(atomic_load(&sched.watcher)); /* which tells the user */
-    rt_unlock(&sched.lock);
-    if (spinning)
-        atomic_fetch_sub(&sched.nspinning, 1);
-    end_deep_sleep();
+    if (!m_create(p, spinning))
+        sched_no_m(p, spinning);
 }
 
 void sched_hand_off(struct m *m) {
@@ -141,6 +144,14 @@ void sched_kick(void) {
         start_spinning_m();
     else
         end_deep_sleep();
+}
+
+void sched_kick_again(void) {
+    if (!sched_work_waits())
+        return;
+    sched_enter();
+    sched_kick();
+    sched_leave();
 }
 
 void stop_spinning(struct m *m, bool found) {

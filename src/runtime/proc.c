@@ -343,6 +343,21 @@ static struct g *find_runnable(struct m *m) {
     }
 }
 
+static void m_free(struct m *m) {
+    fault_thread_stop();
+    m_unlink(m);
+    this_m = NULL;
+    free(m);
+    atomic_fetch_sub(&sched.threads, 1);
+}
+
+static struct p *drop_p(struct m *m) {
+    rt_lock(&sched.lock);
+    struct p *p = m_drop(m);
+    rt_unlock(&sched.lock);
+    return p;
+}
+
 void *m_main(void *arg) {
     struct m *m = arg;
     this_m = m;
@@ -350,7 +365,11 @@ void *m_main(void *arg) {
     context_init_thread(&m->g0);
     m_link(m);
     fault_thread_start();
-    sched.host->thread_start(m);
+    if (!sched.host->thread_start(m)) {
+        sched_no_m(drop_p(m), m->spinning);
+        m_free(m);
+        return NULL;
+    }
     for (struct g *g; (g = find_runnable(m));) {
         stop_spinning(m, true);
         take_up(m, m->own_p, g);
@@ -359,11 +378,7 @@ void *m_main(void *arg) {
     if (m->own_p)
         sched_hand_off(m);
     sched.host->thread_stop(m);
-    fault_thread_stop();
-    m_unlink(m);
-    this_m = NULL;
-    free(m);
-    atomic_fetch_sub(&sched.threads, 1);
+    m_free(m);
     sched_poke_watcher();
     return NULL;
 }

@@ -75,8 +75,8 @@ struct host {
      * wait with WAKE_INTERRUPT. *recheck: look again at that rt_now() time at the latest. */
     bool (*interrupted)(struct g *g);
     bool (*poked)(struct g *g, int64_t *recheck);
-    /* On a new M, before anything else, and on an M that ends. */
-    void (*thread_start)(struct m *m);
+    /* On a new M, before anything else (false: it cannot be one, memory is out), and on an M that ends. */
+    bool (*thread_start)(struct m *m);
     void (*thread_stop)(struct m *m);
 };
 
@@ -219,6 +219,8 @@ bool g_asleep(struct g *g);
 bool g_interrupt(struct g *g);
 /* After g_wake()s, once no lock is held: gets a processor for them if one is of use. */
 void sched_kick(void);
+/* By who waits and looks from time to time: work may wait though neither an M nor sysmon could be started. */
+void sched_kick_again(void);
 
 void sched_yield_g(void);
 /* Until `deadline`: WAKE_TIMEOUT or WAKE_INTERRUPT. */

@@ -144,6 +144,7 @@ void sched_queue(struct g *g); /* runnable: on the caller's P, next; else global
 void sched_queue_global(struct g *g);
 void sched_leave_m(struct m *m, struct g *g, enum leave_how how);
 void sched_start_m(struct p *p, bool spinning); /* p is nobody's; gets an M, or goes idle */
+void sched_no_m(struct p *p, bool spinning);    /* no M can be had for p, which goes idle */
 void sched_hand_off(struct m *m);               /* the calling M gives its P away; no lock held */
 struct p *sched_idle_p_get(void);               /* scheduler lock held */
 void sched_idle_p_put(struct p *p);             /* scheduler lock held */
