@@ -18,7 +18,8 @@ Any ordinary function can be a goroutine. A goroutine that blocks, in this libra
 that releases the GIL, does not hold up the others.
 """
 
-from . import _import_locks, debug
+# What the core calls is imported now: later there may be no descriptor left, or another root.
+from . import _elem, _forked, _import_locks, _inherit, debug  # noqa: F401
 from ._core import (
     Chan,
     ChannelClosed,
