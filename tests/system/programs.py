@@ -1,10 +1,11 @@
-"""What these tests share: programs in fresh processes, and what the system allows this one."""
+"""What these tests share: programs in fresh processes."""
 
 from __future__ import annotations
 
-import os
 import typing
+from collections.abc import Callable
 
+import goroutines as G
 from helpers import script
 
 
@@ -20,5 +21,10 @@ def prints(source: str, expected: str, **kwargs: typing.Any) -> None:
     assert (done.returncode, done.stderr) == (0, ""), told(done)
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0
+def on_procs(n: int, main: Callable[[], typing.Any]) -> typing.Any:
+    """run(main) with n Ps."""
+    before = G.gomaxprocs(n)
+    try:
+        return G.run(main)
+    finally:
+        G.gomaxprocs(before)

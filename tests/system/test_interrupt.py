@@ -10,7 +10,7 @@ import time
 import pytest
 from helpers import script
 
-from .support import prints, told
+from .programs import prints, told
 
 
 class Program:

@@ -1,12 +1,13 @@
 """How a process ends: its exit code, its stderr and the time it takes, whatever goroutines do."""
 
 import signal
+import textwrap
 import time
 
 import pytest
-from helpers import script
+from helpers import script, slack
 
-from .support import prints, told
+from .programs import prints, told
 
 # Goroutines that are there when the program ends.
 CROWDS = {
@@ -58,6 +59,33 @@ CROWDS = {
         for _ in range(1000):
             G.go(print, end="")
         """,
+    "in finally": """
+        def cleans_up():
+            try:
+                G.select()
+            finally:
+                G.sleep(0.01)
+                G.select()
+        for _ in range(20):
+            G.go(cleans_up)
+        G.sleep(0.02)
+        """,
+    "in __del__": """
+        class Waits:
+            def __del__(self):
+                try:
+                    G.select()
+                except G.GoroutineExit:
+                    pass
+        for _ in range(20):
+            G.go(lambda: [Waits() for _ in range(1)].clear())
+        G.sleep(0.02)
+        """,
+    "in C that comes back late": """
+        for i in range(20):
+            G.go(lambda i=i: [time.sleep(0.05 + i * 0.02), G.Chan().recv()])
+        G.sleep(0.02)
+        """,
     "beside a daemon thread that waits": """
         threading.Thread(target=G.Chan().recv, daemon=True).start()
         threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
@@ -74,11 +102,20 @@ ENDINGS = {
     "sys.exit(7)": ("sys.exit(7)", 7, ""),
     "sys.exit(message)": ("sys.exit('a message')", 1, "a message"),
     "os._exit": ("os._exit(9)", 9, ""),
+    "SIGTERM": ("os.kill(os.getpid(), signal.SIGTERM); G.sleep(60)", -signal.SIGTERM, ""),
+    "SIGINT": (
+        "os.kill(os.getpid(), signal.SIGINT); G.sleep(60)",
+        -signal.SIGINT,
+        "KeyboardInterrupt",
+    ),
+    "SIGKILL": ("os.kill(os.getpid(), signal.SIGKILL); G.sleep(60)", -signal.SIGKILL, ""),
 }
 
 PROGRAM = """
-import atexit, os, sys, threading, time
+import atexit, os, signal, sys, threading, time
 import goroutines as G
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored in a background job
 
 def crowd():
     pass
@@ -86,6 +123,7 @@ def crowd():
 
 def main():
     crowd()
+    os.write(1, str(time.monotonic()).encode())
     {ending}
 
 {call}
@@ -100,21 +138,22 @@ def program(crowd, ending, call):
 @pytest.mark.hang(120)
 @pytest.mark.parametrize("call", ["G.run(main)", "main()"], ids=["run", "main thread"])
 @pytest.mark.parametrize("crowd", CROWDS)
-@pytest.mark.parametrize("ending", ["return", "exception", "sys.exit(7)", "os._exit"])
+@pytest.mark.parametrize(
+    "ending", ["return", "exception", "sys.exit(7)", "os._exit", "SIGTERM", "SIGINT", "SIGKILL"]
+)
 def test_exit(ending, crowd, call):
+    """Exit code and stderr are those of plain Python, and goroutines do not make it late."""
     source, code, message = ENDINGS[ending]
-    start = time.monotonic()
     done = script(program(CROWDS[crowd], source, call), timeout=60)
-    took = time.monotonic() - start
+    took = time.monotonic() - float(done.stdout)
     assert done.returncode == code, told(done)
     if message:
         assert done.stderr.rstrip().endswith(message), told(done)
         assert done.stderr.count("Traceback") == 1, told(done)
     else:
         assert done.stderr == "", told(done)
-    assert done.stdout == ""
-    # A second or so; the rest is for a busy machine.
-    assert took < 15, f"it took {took:.1f} s"
+    # Within a second on a quiet machine; the interpreter's own end is part of it.
+    assert took < slack(4), f"it took {took:.1f} s"
 
 
 @pytest.mark.parametrize("call", ["G.run(main)", "main()"], ids=["run", "main thread"])
@@ -291,6 +330,44 @@ def test_atexit_functions_run_and_may_use_goroutines():
         """,
         "atexit from a goroutine",
     )
+
+
+@pytest.mark.parametrize("crowd", ["none", "parked by the thousand", "in time.sleep", "computing"])
+def test_exit_handlers_that_use_channels(crowd):
+    """Those registered after the import have goroutines. Those registered before it run when goroutines
+    have stopped, and are told so rather than left waiting."""
+    early = """
+        import atexit
+        def early():
+            try:
+                G.go(int)
+            except RuntimeError as e:
+                print("early:", e)
+            c = G.Chan(capacity=1)
+            c.send("a buffer works")
+            print(c.recv())
+            try:
+                G.Chan().recv(timeout=0.05)
+            except TimeoutError:
+                print("a timeout works")
+        atexit.register(early)
+        """
+    late = """
+    def late():
+        c = G.Chan()
+        G.go(c.send, "late")
+        print(c.recv(), G.select(G.recv(G.after(0.01))).ok)
+    crowd()
+    atexit.register(late)
+    """
+    done = script(textwrap.dedent(early) + program(CROWDS[crowd], "", textwrap.dedent(late)))
+    assert done.stdout.splitlines() == [
+        "late True",
+        "early: cannot start a goroutine: the interpreter is shutting down",
+        "a buffer works",
+        "a timeout works",
+    ], told(done)
+    assert (done.returncode, done.stderr) == (0, ""), told(done)
 
 
 def test_output_is_flushed_whatever_goroutines_do():

@@ -10,7 +10,7 @@ import pytest
 from goroutines import Chan, go, run
 from helpers import in_run, script
 
-from .support import on_procs, prints, told
+from .programs import on_procs, prints, told
 
 CHILD = """
 import os, sys, time, warnings
