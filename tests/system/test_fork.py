@@ -8,7 +8,7 @@ import time
 
 import pytest
 from goroutines import Chan, go, run
-from helpers import in_run, script
+from helpers import eventually, in_run, script
 
 from .programs import on_procs, prints, told
 
@@ -428,3 +428,137 @@ def test_multiprocessing(method, tmp_path):
     assert done.stdout.strip() == str(expected), told(done)
     assert done.returncode == 0, told(done)
     assert time.monotonic() - start < 90
+
+
+# ------------------------------------------------------------------ by the hundred, and for good
+
+
+@pytest.mark.hang(120)
+def test_fork_from_a_goroutine_beside_ten_thousand():
+    """The child forgets them all, and has room for as many of its own."""
+    prints(
+        CHILD
+        + """
+def crowd(n):
+    gate, out = G.Chan(), G.Chan(int, n)
+    for i in range(n):
+        G.go(lambda i=i: [gate.recv_ok(), out.send(i)])
+    return gate, out
+
+def main():
+    n, codes = 10_000, G.Chan()
+    gate, out = crowd(n)
+    def forks():
+        pid = os.fork()
+        if pid == 0:
+            alive = G.num_goroutine()
+            gate, out = crowd(n)
+            gate.close()
+            ok = sum(out.recv(timeout=60) for _ in range(n)) == n * (n - 1) // 2
+            os._exit(10 * ok + alive)
+        codes.send(reap(pid))
+    G.go(forks)
+    code = codes.recv()
+    gate.close()
+    return code, sum(out.recv() for _ in range(n)) == n * (n - 1) // 2
+print(G.run(main))
+""",
+        # num_goroutine() counts from 0 in the child.
+        "(10, True)",
+        timeout=90,
+    )
+
+
+@pytest.mark.hang(180)
+def test_subprocesses_by_the_hundred_at_once():
+    """Each waits for its own child: no exit status gets lost or mixed up, and no child is left."""
+    prints(
+        CHILD
+        + """
+import subprocess
+def main():
+    out = G.Chan()
+    def body(i):
+        p = subprocess.Popen(["/bin/sh", "-c", f"read x; exit {i}"], stdin=subprocess.PIPE)
+        ready.send(None)
+        gate.recv_ok()
+        p.communicate(b"go\\n")
+        out.send((i, p.returncode))
+    ready, gate = G.Chan(), G.Chan()
+    for i in range(100):
+        G.go(body, i)
+    for _ in range(100):
+        ready.recv()
+    gate.close()
+    return all(i == code for i, code in [out.recv() for _ in range(100)])
+print(G.run(main))
+try:
+    os.waitpid(-1, 0)
+except ChildProcessError:
+    print("none left")
+""",
+        "True\nnone left",
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("place", ["main thread", "goroutine"])
+def test_a_program_that_becomes_a_daemon(place, tmp_path):
+    """The double fork: the grandchild, with another session and without its parents, has goroutines and
+    timers, and ends in order."""
+    told_in = tmp_path / "daemon"
+    prints(
+        CHILD
+        + f"""
+import atexit
+def daemonize():
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+
+def serve():
+    c = G.Chan()
+    for i in range(100):
+        G.go(lambda i=i: [G.sleep(0.001), c.send(i)])
+    return sum(c.recv(timeout=30) for _ in range(100))
+
+def note(text):
+    with open({str(told_in)!r}, "a") as f:
+        f.write(f"{{text}}\\n")
+
+def body():
+    daemonize()
+    note(serve())
+    if {place!r} == "goroutine":
+        note(G.run(serve))
+    else:
+        note(serve())
+    atexit.register(note, "end")
+
+def main():
+    pid = os.fork()
+    if pid == 0:
+        body()
+    else:
+        print(reap(pid))
+for _ in range(100):
+    G.go(G.select)
+G.sleep(0.01)
+if {place!r} == "goroutine":
+    def only_here():
+        over = G.Chan()
+        G.go(lambda: [main(), over.send(None)])
+        over.recv()
+    G.run(only_here)
+else:
+    main()
+""",
+        "0",
+    )
+    assert eventually(lambda: told_in.exists() and "end" in told_in.read_text(), 20)
+    assert told_in.read_text().split() == ["4950", "4950", "end"]
