@@ -14,12 +14,6 @@
 
 /* ---- a goroutine, as Python sees it: at the high end of its stack (g->host) ---- */
 
-/* libstdc++'s __cxa_eh_globals: the exceptions a thread is handling. */
-struct cxx_globals {
-    void *caught;
-    unsigned int uncaught;
-};
-
 struct goroutine {
     /* Set to NULL under sched_look_lock() before the state is deleted: sysmon reads it. */
     PyThreadState *ts;
@@ -43,7 +37,6 @@ struct goroutine {
     int64_t looks_since;
     uint32_t looks_waits;   /* ... during the run after that many waits (run.c) */
     PyThreadState *blocked; /* native waits */
-    struct cxx_globals cxx; /* while it is parked */
     struct inline_chunk chunk;
 };
 
@@ -193,10 +186,13 @@ int errors_init(PyObject *module);
 PyObject *raise_closed(const char *what);
 PyObject *raise_timeout(const char *what);
 
+/* foreign.c: extension modules that are not the interpreter's own. */
+void foreign_look(void); /* after anything has been loaded */
+/* Has the calling goroutine native code on its stack that may keep something of its thread? */
+bool foreign_on_stack(struct g *g);
+
 /* neighbours.c */
 int neighbours_init(void);
-/* On the M that goes from one goroutine to another; NULL: from or to none. */
-void neighbours_switch(struct goroutine *left, struct goroutine *resumed);
 
 /* process.c */
 int fork_init(void);

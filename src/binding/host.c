@@ -45,23 +45,15 @@ static void swap(PyThreadState *ts) { compat_swap(ts); }
 void host_stop(void) { sched_stop(); }
 #endif
 
-static struct goroutine *left_by(struct m *m) {
-    return m->leaving ? goroutine_of(m->leaving) : NULL;
-}
-
 static void attach(struct m *m, struct g *g) {
     PyThreadState *ts = goroutine_of(g)->ts;
-    neighbours_switch(left_by(m), goroutine_of(g));
     if (m->attached)
         swap(ts);
     else
         compat_attach(ts);
 }
 
-static void attach_m(struct m *m) {
-    neighbours_switch(left_by(m), NULL);
-    swap(m->host);
-}
+static void attach_m(struct m *m) { swap(m->host); }
 
 static void detach(struct m *m) {
     (void)m;
@@ -86,11 +78,11 @@ static bool keep_state(struct g *g) {
     return !gr->cleared && compat_is_clean(gr->ts) && gr->ts->gilstate_counter == gr->gilstate_base;
 }
 
-/* In a callback of foreign C code (sqlite3, ctypes), PyGILState_Ensure() has counted one up: that code
- * may hold locks, and have state, that belong to this thread. */
+/* Below native code that may hold locks, and have state, that belong to this thread. In a callback of a C
+ * library (sqlite3, ctypes) PyGILState_Ensure() has counted one up. */
 static bool pinned(struct g *g) {
     struct goroutine *gr = goroutine_of(g);
-    return gr->ts->gilstate_counter > gr->gilstate_base;
+    return gr->ts->gilstate_counter > gr->gilstate_base || foreign_on_stack(g);
 }
 
 /* ---- looking, without the GIL, under sched_look_lock() ---- */

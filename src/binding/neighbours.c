@@ -1,8 +1,6 @@
-/* Native code beside us that keeps something per OS thread and must not be surprised by goroutines.
+/* Native code beside us that keeps something per OS thread for longer than one call into it; what
+ * is kept during a call is foreign.c's matter.
  *
- *   libstdc++   the exceptions being handled on a thread, __cxa_get_globals(). Each goroutine has its own:
- *               saved when it is left, put in place when it is resumed. Otherwise a catch block that
- *               parks would rethrow another goroutine's exception.
  *   greenlet    the current greenlet of a thread. A goroutine that switches greenlets is wired to its
  *               thread for life, and the thread ends with it.
  *   pybind11    (up to 2.13) the thread state that was current when its internals were made, in
@@ -13,7 +11,6 @@
  * PyMethodDef, so it is enough to exchange one pointer there. */
 #include "binding.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
 /* ---- exchanging built-in functions ---- */
@@ -29,28 +26,6 @@ static PyCFunction exchange(PyMethodDef *def, int flags, PyCFunction to) {
     PyCFunction old = def->ml_meth;
     def->ml_meth = to;
     return old;
-}
-
-/* ---- libstdc++ ---- */
-
-static struct cxx_globals *(*cxx_get_globals)(void);
-
-static void look_for_libstdcxx(void) {
-    void *lib = cxx_get_globals ? NULL : dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    if (!lib)
-        return;
-    /* POSIX has it that a function's address may come out of dlsym(). The library is never unloaded:
-     * the handle is kept. */
-    *(void **)&cxx_get_globals = dlsym(lib, "__cxa_get_globals");
-}
-
-void neighbours_switch(struct goroutine *left, struct goroutine *resumed) {
-    if (!cxx_get_globals)
-        return;
-    struct cxx_globals *of_thread = cxx_get_globals();
-    if (left)
-        left->cxx = *of_thread;
-    *of_thread = resumed ? resumed->cxx : (struct cxx_globals){0};
 }
 
 /* ---- greenlet ---- */
@@ -97,17 +72,21 @@ static void look_for_greenlet(PyObject *module) {
 
 /* ---- pybind11 ---- */
 
-static Py_ssize_t pybind11_internals(void) {
-    PyObject *builtins = PyEval_GetBuiltins(), *key, *value;
+static Py_ssize_t internals_in(PyObject *dict) {
+    PyObject *key, *value;
     Py_ssize_t pos = 0, n = 0;
-    while (builtins && PyDict_Next(builtins, &pos, &key, &value)) {
+    while (dict && PyDict_Next(dict, &pos, &key, &value)) {
         const char *name = PyUnicode_Check(key) ? PyUnicode_AsUTF8(key) : NULL;
-        if (name)
-            n += strncmp(name, "__pybind11_internals_", 21) == 0;
-        else
-            PyErr_Clear(); /* no text */
+        n += name && strncmp(name, "__pybind11_internals_", 21) == 0;
     }
+    PyErr_Clear(); /* a name may have no UTF-8 */
     return n;
+}
+
+/* It keeps them in builtins where it was compiled for 3.11, in the interpreter's own dict since. */
+static Py_ssize_t pybind11_internals(void) {
+    return internals_in(PyEval_GetBuiltins()) +
+           internals_in(PyInterpreterState_GetDict(PyInterpreterState_Get()));
 }
 
 /* ---- imports ---- */
@@ -117,7 +96,7 @@ static PyCFunction exec_dynamic;
 
 static void look_around(PyObject *module, Py_ssize_t internals_before) {
     PyObject *exc = compat_fetch();
-    look_for_libstdcxx();
+    foreign_look();
     if (module)
         look_for_greenlet(module);
     if (pybind11_internals() > internals_before)
