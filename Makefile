@@ -56,6 +56,17 @@ $(VENV)/.lint: $(VENV)/.tools scripts/requirements/lint.txt
 	@$(PIP) -r scripts/requirements/lint.txt
 	@touch $@
 
+# For tests/neighbours. If not all can be had for this Python, as many as can be; the tests that need
+# the others are skipped. The old pybind11 has a folder of its own beside the new one.
+WHEELS := $(PIP) --only-binary :all:
+$(VENV)/.neighbours: $(VENV)/.tools scripts/requirements/neighbours.txt
+	@$(WHEELS) -r scripts/requirements/neighbours.txt || \
+	    grep -v '^#' scripts/requirements/neighbours.txt | while read -r package; do \
+	        $(WHEELS) "$$package" || echo "not installed: $$package"; done
+	@$(WHEELS) --no-deps --upgrade --target $(VENV)/pybind11-2 pybind11==2.13.6 || \
+	    echo 'not installed: pybind11 2.13.6'
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.tools scripts/requirements/bench.txt
 	@$(PIP) -r scripts/requirements/bench.txt
 	@touch $@
@@ -76,7 +87,9 @@ build: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(PY) examples/demo.py
 
-test: $(VENV)/.installed
+# Other people's code only where it is tested.
+test: $(VENV)/.installed \
+    $(if $(if $(TESTS),$(findstring neighbours,$(TESTS)),all),$(VENV)/.neighbours)
 	$(PY) -m pytest $(ARGS) $(TESTS)
 
 bench: $(VENV)/.installed $(VENV)/.bench

@@ -31,7 +31,7 @@ make_root() {
         apt-get update -qq >/dev/null 2>&1 || true
         apt-get install -y -qq debootstrap >/dev/null 2>&1 || cannot "debootstrap cannot be installed"
     fi
-    local packages=gcc,libc6-dev,make,git,ca-certificates version
+    local packages=gcc,g++,libc6-dev,make,git,ca-certificates version
     for version in 3.14 3.15; do
         packages+=,python$version,python$version-dev,python$version-venv
     done
@@ -85,6 +85,6 @@ if [[ $# -lt 1 ]]; then
 fi
 [[ $EUID -eq 0 ]] || cannot "needs root"
 unshare --mount true 2>/dev/null || cannot "no private mount namespace is allowed"
-[[ -x $root/usr/bin/python3.14 ]] || make_root
+[[ -x $root/usr/bin/python3.14 && -x $root/usr/bin/g++ ]] || make_root
 share_network_settings
 enter "$@"

@@ -1,0 +1,1 @@
+"""What others have written, beside us: native code, event loops, greenlets, imports."""
