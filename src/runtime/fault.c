@@ -75,13 +75,13 @@ static void print(const struct message *m) {
 static void report_overflow(const void *addr) {
     struct message m = {0};
     struct stack s = {0};
-    stack_find(addr, &s);
+    bool found = stack_find(addr, &s);
     add(&m, "fatal error: stack overflow in ");
     if (!add_goroutine(&m, addr))
         add(&m, "an unknown goroutine");
     add(&m, ": its C stack of ");
-    /* With the guard page: the size that was asked for. */
-    add_number(&m, ((size_t)(s.hi - s.lo) + getauxval(AT_PAGESZ)) / 1024);
+    /* With the guard: the size that was asked for. */
+    add_number(&m, found ? stack_bytes(s) / 1024 : 0);
     add(&m, " KiB is full (see goroutines.stack_size)\n");
     print(&m);
 }

@@ -32,6 +32,8 @@ static const size_t ARENA_MIN_SLOTS = 16;
  * guard and its top page in one page table. */
 static const size_t ALIGN_MAX = (size_t)2 << 20;
 
+static const size_t GUARD_MAX = (size_t)64 << 10;
+
 /* A place in a pool's lists.  It is not kept in the stack itself, where it would touch a page that
  * the kernel has been given back.  There is one for each slot that was ever used, so stack_free
  * always finds one. */
@@ -139,6 +141,19 @@ static struct pool *pool_for(size_t size) {
     size_t steps = (pages >> shift) + ((pages & (((size_t)1 << shift) - 1)) != 0);
     size_t class = shift * 4 + (steps - 4); /* 8 steps are 4 of the next power of two */
     return class < CLASSES ? &pools[class] : NULL;
+}
+
+/* The bytes of a slot's guard.  A C function may move the stack pointer by its whole frame before it
+ * touches memory (list.sort 4.3 KB, socket.gethostbyname_ex 16 KB, select.select 49 KB in builds
+ * without -fstack-clash-protection), and must not step over the guard.  At most an eighth of the
+ * slot, so that stack_bytes can tell the slot from what is usable. */
+static size_t guard_bytes(size_t slot) {
+    if (slot < 16 * page)
+        return page;
+    size_t bytes = slot / 16 / page * page;
+    if (bytes < 2 * page)
+        return 2 * page;
+    return bytes < GUARD_MAX ? bytes : GUARD_MAX;
 }
 
 /* ---- Lists.  pools_lock is held. ---- */
@@ -263,20 +278,20 @@ static const struct arena *arena_of(const void *addr) {
 
 /* A guard is a mapping, and so is what it cuts off: count two.  Where the mapping cannot be split
  * any more the stack stays unguarded. */
-static void guard_mprotect(char *slot) {
+static void guard_mprotect(char *slot, size_t bytes) {
     if (atomic_load_explicit(&guard_mappings, memory_order_relaxed) + 2 > guard_mappings_max)
         return;
-    if (mprotect(slot, page, PROT_NONE) == 0)
+    if (mprotect(slot, bytes, PROT_NONE) == 0)
         atomic_fetch_add_explicit(&guard_mappings, 2, memory_order_relaxed);
 }
 
-static void guard_install(char *slot) {
+static void guard_install(char *slot, size_t bytes) {
     if (guard_kind == GUARD_NONE)
         return;
     /* Locked memory (mlockall) cannot be marked, but protected. */
-    if (guard_kind == GUARD_MADVISE && madvise(slot, page, MADV_GUARD_INSTALL) == 0)
+    if (guard_kind == GUARD_MADVISE && madvise(slot, bytes, MADV_GUARD_INSTALL) == 0)
         return;
-    guard_mprotect(slot);
+    guard_mprotect(slot, bytes);
 }
 
 /* ---- Allocation. ---- */
@@ -329,15 +344,20 @@ int stack_alloc(size_t size, struct stack *out) {
         errno = ENOMEM;
         return -1;
     }
+    size_t guard = guard_bytes(p->slot);
     if (fresh)
-        guard_install(slot);
-    *out = (struct stack){.lo = slot + page, .hi = slot + p->slot};
+        guard_install(slot, guard);
+    *out = (struct stack){.lo = slot + guard, .hi = slot + p->slot};
     return 0;
 }
 
+/* The pool that s was taken from: with one page of its guard, s is bigger than the next smaller
+ * slot. */
+static struct pool *pool_of(struct stack s) { return pool_for((size_t)(s.hi - s.lo) + page); }
+
 void stack_free(struct stack s) {
-    char *slot = s.lo - page;
-    struct pool *p = pool_for((size_t)(s.hi - slot));
+    struct pool *p = pool_of(s);
+    char *slot = s.hi - p->slot;
     rt_lock(&pools_lock);
     struct node *n = p->spare;
     p->spare = n->next;
@@ -369,11 +389,12 @@ static void end_release(struct pool *p, struct node **batch, size_t n) {
     rt_unlock(&pools_lock);
 }
 
-/* Leaves the guard page out: a madvise guard is a mark in the page table.  Locked memory cannot be
+/* Leaves the guard out: a madvise guard is a mark in the page table.  Locked memory cannot be
  * given back; such a stack counts as clean all the same, or it would be tried for ever. */
 static void release(struct pool *p, struct node **batch, size_t n) {
+    size_t guard = guard_bytes(p->slot);
     for (size_t i = 0; i < n; i++)
-        madvise(batch[i]->lo + page, p->slot - page, MADV_DONTNEED);
+        madvise(batch[i]->lo + guard, p->slot - guard, MADV_DONTNEED);
 }
 
 size_t stack_scavenge(size_t keep) {
@@ -387,7 +408,7 @@ size_t stack_scavenge(size_t keep) {
         while ((n = begin_release(p, keep, left < BATCH ? left : BATCH, batch)) > 0) {
             release(p, batch, n);
             end_release(p, batch, n);
-            bytes += n * (p->slot - page);
+            bytes += n * (p->slot - guard_bytes(p->slot));
             left -= n;
         }
     }
@@ -411,9 +432,11 @@ bool stack_find(const void *addr, struct stack *out) {
         return false;
     size_t size = a->pool->slot;
     char *slot = a->lo + (size_t)((const char *)addr - a->lo) / size * size;
-    *out = (struct stack){.lo = slot + page, .hi = slot + size};
+    *out = (struct stack){.lo = slot + guard_bytes(size), .hi = slot + size};
     return true;
 }
+
+size_t stack_bytes(struct stack s) { return pool_of(s)->slot; }
 
 bool stack_owns(const void *addr) { return arena_of(addr) != NULL; }
 

@@ -10,7 +10,8 @@
  * goroutine's stack never faults; memory is given back by stack_scavenge.  One mapping holds many
  * slots, because a process may only have some 65,530 of them.
  *
- * Guards are one page, set when a slot is used for the first time (1 us) and kept for ever.  Linux
+ * Guards are a sixteenth of the slot, two pages to 64 KiB, because a C function may step over a
+ * smaller one.  They are set when a slot is used for the first time (1 us) and kept for ever.  Linux
  * 6.13 and later can mark a page in the page table alone (MADV_GUARD_INSTALL); before, a guard is a
  * mapping of its own, and splits the one around it in two.  Such guards stop at half of the
  * process's mappings, and stacks made after that are unguarded.
@@ -22,7 +23,7 @@
 #include <stddef.h>
 
 struct stack {
-    char *lo; /* lowest usable byte; the guard page lies directly below */
+    char *lo; /* lowest usable byte; the guard lies directly below */
     char *hi; /* one past the end, page aligned */
 };
 
@@ -47,14 +48,17 @@ size_t stack_idle_dirty(void);
  * decides, where the kernel can. */
 const char *stack_guard_kind(void);
 
-/* Of the slot that addr lies in (its guard page is part of it), the usable range.  False when
- * addr is not in an arena.  This and the next two take no lock and are async-signal-safe. */
+/* Of the slot that addr lies in (its guard is part of it), the usable range.  False when addr is
+ * not in an arena.  This and the next three take no lock and are async-signal-safe. */
 bool stack_find(const void *addr, struct stack *out);
+
+/* The bytes of the slot of s, guard included. */
+size_t stack_bytes(struct stack s);
 
 /* Is addr inside an arena? */
 bool stack_owns(const void *addr);
 
-/* Is addr inside the guard page of a slot? */
+/* Is addr inside the guard of a slot? */
 bool stack_guard_hit(const void *addr);
 
 /* Around fork: no other thread is inside this file while the process is copied. */

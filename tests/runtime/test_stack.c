@@ -73,6 +73,8 @@ static bool faults(char *addr) {
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
 }
 
+static size_t guard_of(struct stack s) { return stack_bytes(s) - (size_t)(s.hi - s.lo); }
+
 static size_t resident(void) {
     size_t total, pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
@@ -84,14 +86,18 @@ static size_t resident(void) {
 static void test_sizes(void) {
     for (size_t size = 16 * KIB; size <= 64 * MIB; size *= 2) {
         struct stack s = alloc(size);
-        CHECK((size_t)(s.hi - s.lo) == size - page);
+        CHECK(stack_bytes(s) == size);
+        /* Steps of a few KiB must not reach the next slot, and a guard takes an eighth at most. */
+        CHECK(size < 64 * KIB || (guard_of(s) >= 8 * KIB && guard_of(s) <= size / 8));
+        CHECK(size < MIB || guard_of(s) == 64 * KIB);
         CHECK((uintptr_t)s.hi % (size < 2 * MIB ? size : 2 * MIB) == 0);
         stack_free(s);
     }
     for (size_t size = 16 * KIB; size <= 300 * KIB; size += page) {
-        struct stack s = alloc(size);
-        size_t slot = (size_t)(s.hi - s.lo) + page;
+        struct stack s = alloc(size), found;
+        size_t slot = stack_bytes(s);
         CHECK(slot >= size && slot <= size + size / 4);
+        CHECK(stack_find(s.lo - guard_of(s), &found) && found.lo == s.lo);
         CHECK((uintptr_t)s.lo % page == 0 && (uintptr_t)s.hi % page == 0);
         s.lo[0] = s.hi[-1] = 1;
         stack_free(s);
@@ -124,7 +130,7 @@ static void test_addresses(void) {
     CHECK(stack_owns(s.lo) && stack_owns(s.hi - 1) && stack_owns(s.lo - 1));
     CHECK(!stack_owns(&local) && !stack_owns(NULL) && !stack_owns((void *)-1));
     CHECK(!stack_guard_hit(s.lo) && !stack_guard_hit(s.hi - 1));
-    CHECK(stack_guard_hit(s.lo - 1) && stack_guard_hit(s.lo - page));
+    CHECK(stack_guard_hit(s.lo - 1) && stack_guard_hit(s.lo - guard_of(s)));
     CHECK(!stack_guard_hit(&local) && !stack_guard_hit(NULL));
     CHECK(stack_find(s.lo - page, &found) && found.lo == s.lo && found.hi == s.hi);
     CHECK(stack_find(s.hi - 1, &found) && found.lo == s.lo && found.hi == s.hi);
@@ -138,7 +144,7 @@ static void check_guarded(void) {
     for (int i = 0; i < N; i++)
         stacks[i] = alloc(2 * MIB);
     for (int i = 0; i < N; i += 13) {
-        CHECK(faults(stacks[i].lo - 1) && faults(stacks[i].lo - page));
+        CHECK(faults(stacks[i].lo - 1) && faults(stacks[i].lo - guard_of(stacks[i])));
         CHECK(!faults(stacks[i].lo) && !faults(stacks[i].hi - 1));
     }
     for (int i = 0; i < N; i++)
@@ -274,7 +280,7 @@ static void test_scavenge(void) {
     while ((bytes = stack_scavenge(10)) > 0)
         continue;
     CHECK(stack_idle_dirty() == 10);
-    CHECK(resident() + (N - 20) * 256 * KIB < before);
+    CHECK(resident() + (N - 20) * (size_t)(stacks[0].hi - stacks[0].lo) < before);
     CHECK(stacks[N - 1].lo[0] == 1); /* the ones used last were kept */
     CHECK(stacks[0].lo[0] == 0 && stacks[0].hi[-1] == 0);
     if (!SANITIZED)
