@@ -19,9 +19,11 @@
 #endif
 
 /* Bytes of a goroutine's stack when the user says nothing. Before 3.14 nothing but the recursion
- * limit protects the C stack, and the worst recursion within it needs up to 1.6 MB. */
+ * limit protects the C stack, and the worst recursion within it needs up to 1.6 MB. Later the
+ * interpreter looks at the stack itself, but not at the libraries that it calls: _decimal takes 256 KiB
+ * in one frame to multiply numbers of 100,000 digits. */
 #if PY_VERSION_HEX >= 0x030e0000
-#define DEFAULT_STACK_BYTES ((size_t)256 << 10)
+#define DEFAULT_STACK_BYTES ((size_t)512 << 10)
 #else
 #define DEFAULT_STACK_BYTES ((size_t)2 << 20)
 #endif
