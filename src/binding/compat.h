@@ -18,14 +18,17 @@
 #error "goroutines supports CPython with the GIL; this is a free-threaded build"
 #endif
 
-/* Bytes of a goroutine's stack when the user says nothing. Before 3.14 nothing but the recursion
- * limit protects the C stack, and the worst recursion within it needs up to 1.6 MB. Later the
+/* Bytes of a goroutine's stack when the user says nothing. On 3.11 nothing but the recursion limit
+ * protects the C stack, and the worst recursion within it (sorted() in __lt__) needs 2.5 MB. 3.12 and
+ * 3.13 count C levels: see compat_set_stack. Later the
  * interpreter looks at the stack itself, but not at the libraries that it calls: _decimal takes 256 KiB
  * in one frame to multiply numbers of 100,000 digits. */
 #if PY_VERSION_HEX >= 0x030e0000
 #define DEFAULT_STACK_BYTES ((size_t)512 << 10)
-#else
+#elif PY_VERSION_HEX >= 0x030c0000
 #define DEFAULT_STACK_BYTES ((size_t)2 << 20)
+#else
+#define DEFAULT_STACK_BYTES ((size_t)4 << 20)
 #endif
 
 /* The data-stack chunk inside the goroutine's own C stack. */

@@ -188,12 +188,13 @@ static void push_dirty(struct pool *p, struct node *n) {
 
 /* ---- Arenas. ---- */
 
-/* Maps `size` bytes aligned to `align` (a power of two), by mapping more and cutting both ends. */
-static char *map_aligned(size_t size, size_t align) {
+/* Maps `size` bytes at `skew` from a multiple of `align` (a power of two), by mapping more and
+ * cutting both ends. */
+static char *map_aligned(size_t size, size_t align, size_t skew) {
     char *p = map(size + align - page, MAP_NORESERVE | MAP_STACK);
     if (p == NULL)
         return NULL;
-    size_t head = -(uintptr_t)p & (align - 1), tail = align - page - head;
+    size_t head = (skew - (uintptr_t)p) & (align - 1), tail = align - page - head;
     if (head > 0)
         munmap(p, head);
     if (tail > 0)
@@ -203,12 +204,16 @@ static char *map_aligned(size_t size, size_t align) {
 
 /* Maps an arena of up to `slots` slots, of fewer while address space does not suffice. */
 static bool arena_map(struct arena *a, struct pool *p, size_t slots) {
-    size_t align = p->slot & -p->slot;
-    if (align > ALIGN_MAX)
+    size_t align = p->slot & -p->slot, skew = 0;
+    if (align > ALIGN_MAX) {
+        /* Such a slot straddles page tables. Let its guard share one with the top page of the slot
+         * below. */
         align = ALIGN_MAX;
+        skew = ALIGN_MAX / 2;
+    }
     for (; slots > 0; slots /= 2) {
         struct node *nodes = map(slots * sizeof *nodes, MAP_NORESERVE);
-        char *lo = nodes != NULL ? map_aligned(slots * p->slot, align) : NULL;
+        char *lo = nodes != NULL ? map_aligned(slots * p->slot, align, skew) : NULL;
         if (lo != NULL) {
             /* A huge page would make each goroutine cost 2 MiB.  Kernels without them refuse. */
             madvise(lo, slots * p->slot, MADV_NOHUGEPAGE);

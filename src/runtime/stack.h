@@ -29,7 +29,7 @@ struct stack {
 
 /* Takes a stack whose slot (guard included) has at least `size` bytes.  Sizes are rounded up to
  * one of four steps per power of two (which are exact themselves), at least 4 pages.  Slots of a
- * power of two up to 2 MiB are aligned to their size.  Contents are unspecified.  Returns 0, or -1
+ * power of two up to 2 MiB are aligned to their size, bigger ones are 1 MiB off a multiple of 2 MiB.  Contents are unspecified.  Returns 0, or -1
  * with errno ENOMEM when address space or memory is out. */
 int stack_alloc(size_t size, struct stack *out);
 
