@@ -1,5 +1,6 @@
 /* Foreign native code on a goroutine's stack: extension modules that are not the interpreter's own,
- * and the libraries they bring with them.
+ * and the libraries they bring with them. (Not those of the system: who calls Python from there does so
+ * under PyGILState_Ensure(), which is noticed, or is called by an extension module.)
  *
  * Such code may keep something of its OS thread over a call into Python, and nobody tells us:
  * libstdc++ has the exceptions that a thread is handling, pybind11 links the calls that are under way
@@ -28,17 +29,13 @@ struct text {
 struct texts {
     struct text own;      /* ours */
     struct text *foreign; /* sorted */
+    struct text around;   /* all of foreign lies in here */
     size_t n, room;
     unsigned long long adds; /* how many objects had ever been loaded */
     bool no_memory;
 };
 
 static struct texts texts;
-
-/* A bit for each 64 KiB of address space, modulo 256 MiB: most words are told apart by it alone. */
-#define PAGE_SHIFT 16
-#define PAGE_BITS 4096
-static uint64_t pages[PAGE_BITS / 64];
 
 /* ---- which code is foreign ---- */
 
@@ -56,10 +53,21 @@ static bool is_ours(const struct dl_phdr_info *object) {
     return contains(object, (uintptr_t)foreign_look);
 }
 
-/* The interpreter and its standard library are not foreign. */
+/* The interpreter and its standard library. */
 static bool is_pythons(const struct dl_phdr_info *object) {
     return contains(object, (uintptr_t)PyObject_Vectorcall) ||
            strstr(object->dlpi_name, "/lib-dynload/");
+}
+
+/* By its name: a library (lib*.so, ld-*.so, the kernel's without a path) that no package has brought. The
+ * program itself has none. */
+static bool is_systems(const char *name) {
+    const char *slash = strrchr(name, '/');
+    if (!slash)
+        return true;
+    return (strncmp(slash, "/lib", 4) == 0 || strncmp(slash, "/ld-", 4) == 0) &&
+           !strstr(name, ".cpython-") && !strstr(name, ".abi3.") &&
+           !strstr(name, "/site-packages/") && !strstr(name, "/dist-packages/");
 }
 
 static void add_foreign(struct texts *to, struct text t) {
@@ -82,7 +90,7 @@ static int visit(struct dl_phdr_info *object, size_t size, void *arg) {
         return 1;
     to->adds = object->dlpi_adds;
     bool ours = is_ours(object);
-    if (!ours && is_pythons(object))
+    if (!ours && (is_pythons(object) || is_systems(object->dlpi_name)))
         return 0;
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
@@ -103,15 +111,6 @@ static int by_address(const void *a, const void *b) {
     return (x->lo > y->lo) - (x->lo < y->lo);
 }
 
-static void mark_pages(void) {
-    memset(pages, 0, sizeof pages);
-    for (size_t i = 0; i < texts.n; i++) {
-        struct text t = texts.foreign[i];
-        for (uintptr_t page = t.lo >> PAGE_SHIFT; page <= (t.hi - 1) >> PAGE_SHIFT; page++)
-            pages[page % PAGE_BITS / 64] |= UINT64_C(1) << page % 64;
-    }
-}
-
 void foreign_look(void) {
     struct texts now = {0};
     if (dl_iterate_phdr(visit, &now) || now.no_memory) {
@@ -119,15 +118,13 @@ void foreign_look(void) {
         return;
     }
     qsort(now.foreign, now.n, sizeof *now.foreign, by_address);
+    if (now.n)
+        now.around = (struct text){now.foreign[0].lo, now.foreign[now.n - 1].hi};
     free(texts.foreign);
     texts = now;
-    mark_pages();
 }
 
 static bool is_foreign(uintptr_t address) {
-    uintptr_t page = address >> PAGE_SHIFT;
-    if (!(pages[page % PAGE_BITS / 64] >> page % 64 & 1))
-        return false;
     size_t lo = 0, hi = texts.n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -141,14 +138,18 @@ static bool is_foreign(uintptr_t address) {
 
 /* ---- what is on a stack ---- */
 
-/* aarch64 may sign return addresses in bits that no address has. */
+#if defined(__aarch64__) /* which may sign return addresses in bits that no address has */
 #define ADDRESS_BITS ((UINT64_C(1) << 48) - 1)
+#else
+#define ADDRESS_BITS UINT64_MAX
+#endif
 
 /* Reads what no variable of the C program has: sanitizers must not mind. */
 __attribute__((no_sanitize("address"))) static bool mentions_foreign(const uintptr_t *from,
                                                                      const uintptr_t *to) {
+    uintptr_t lo = texts.around.lo, size = texts.around.hi - lo;
     for (const uintptr_t *word = from; word < to; word++)
-        if (is_foreign(*word & ADDRESS_BITS))
+        if ((*word & ADDRESS_BITS) - lo < size && is_foreign(*word & ADDRESS_BITS))
             return true;
     return false;
 }
