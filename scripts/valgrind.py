@@ -52,7 +52,7 @@ def timers() -> None:
 
 
 def ends() -> None:
-    """Goroutines that end in all kinds of ways, with stacks of another size, with blocking calls."""
+    """Goroutines that end in all kinds of ways, with other stacks, with blocking calls."""
 
     def fails() -> None:
         raise ValueError

@@ -33,7 +33,7 @@ from collections.abc import Callable
 import goroutines as G
 
 DEADLINE = 60.0  # of any wait
-ROUND = 300.0  # of a round; then it hangs
+ROUND = 150.0  # of a round; then it hangs
 MEMBERS = 12
 STEPS = 5
 # Where memory and threads must have settled, as a part of the time, and by how much they may grow.
@@ -155,8 +155,8 @@ def foreign_threads(dice: Dice) -> None:
             pass  # the round was ended
 
     t = threading.Thread(target=thread)
-    t.start()
     try:
+        t.start()
         for i in range(20):
             a.send(i, timeout=DEADLINE)
             assert b.recv(timeout=DEADLINE) == i + 1
@@ -220,15 +220,17 @@ def processes(dice: Dice) -> None:
 
 
 def forks(dice: Dice) -> None:
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
+    # An exception may come from outside at any place, in the child, too.
+    parent, code = os.getpid(), 1
+    try:
+        pid = os.fork()
+        if pid == 0:
             signal.alarm(int(DEADLINE))
             ch = G.Chan(int)
             G.go(lambda: [G.sleep(0.001), ch.send(7, timeout=DEADLINE)])
             code = ch.recv(timeout=DEADLINE)
-        finally:
+    finally:
+        if os.getpid() != parent:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
@@ -323,7 +325,7 @@ ACTIVITIES: list[Callable[[Dice], None]] = [
 
 hits = 0
 errors: list[str] = []
-cut_short = False  # this round ends before its members do
+cut_short: set[int] = set()  # rounds that ended before their members did
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -342,7 +344,7 @@ def hook(args: G.ExceptHookArgs) -> None:
 
 
 def note_error(what: str, seed: int) -> None:
-    if cut_short:
+    if seed in cut_short:
         return  # callbacks from C that were ended have no result
     errors.append(what)
     print(f"error in the round of seed {seed}:\n{what}", file=sys.stderr, flush=True)
@@ -350,46 +352,48 @@ def note_error(what: str, seed: int) -> None:
 
 def play(seed: int) -> None:
     """One round's main goroutine."""
-    global cut_short
-    dice, over = Dice(seed), G.Chan(int, MEMBERS)
+    dice, over, ended = Dice(seed), G.Chan(int, MEMBERS), list[int]()
 
     def member(i: int) -> None:
         mine = Dice(seed * 1000 + i)
         try:
             for activity in mine.choices(ACTIVITIES, k=STEPS):
+                if seed in cut_short:
+                    break  # a callback from C has swallowed the GoroutineExit
                 activity(mine)
         except Exception:
             note_error(f"{activity.__name__}: {traceback.format_exc()}", seed)
         finally:
+            ended.append(i)
             over.send(i, timeout=DEADLINE)
 
     for i in range(MEMBERS):
         G.go(member, i)
     early = dice.random() < 0.1
-    left = dice.randrange(MEMBERS) if early else MEMBERS
+    wanted = dice.randrange(MEMBERS) if early else MEMBERS
     interrupt = dice.random() < 0.3
-    while left:
-        try:
-            if interrupt:
-                interrupt = False
-                signal.setitimer(signal.ITIMER_REAL, 0.001 + dice.random() * 0.05)
-            over.recv(timeout=ROUND)
-            left -= 1
-        except Handled:
-            pass
-    cut_short = early
+    try:
+        while len(ended) < wanted:
+            try:
+                if interrupt:
+                    interrupt = False
+                    signal.setitimer(signal.ITIMER_REAL, 0.001 + dice.random() * 0.05)
+                over.recv(timeout=1)  # an exception may come before its value is kept
+            except (Handled, TimeoutError):
+                pass
+    finally:
+        if len(ended) < MEMBERS:
+            cut_short.add(seed)
 
 
 def unraisable(args: sys.UnraisableHookArgs) -> None:
-    # GoroutineExit in callbacks from C, of those that were ended.
-    if args.exc_type is not G.GoroutineExit:
+    # In callbacks from C, and in what event loops that were ended leave behind.
+    if args.exc_type not in (G.GoroutineExit, ValueError):
         sys.__unraisablehook__(args)
         errors.append(str(args.exc_value))
 
 
 def one_round(seed: int) -> None:
-    global cut_short
-    cut_short = False
     try:
         G.run(play, seed)
     except Handled:
@@ -451,7 +455,7 @@ def settled_threads() -> int:
 
 
 class Samples:
-    """Memory and threads over time. Compared are the lowest figures after warming up and at the end."""
+    """Memory and threads over time: the lowest after warming up and at the end are compared."""
 
     def __init__(self, seconds: float) -> None:
         self.begin, self.seconds = time.monotonic(), seconds
@@ -459,6 +463,8 @@ class Samples:
 
     def add(self) -> None:
         gc.collect()
+        # What malloc keeps for each thread that has been is no leak.
+        ctypes.CDLL(None).malloc_trim(0)
         passed = time.monotonic() - self.begin
         self.all.append((passed / self.seconds, memory_kb(), settled_threads()))
 
@@ -473,8 +479,9 @@ class Samples:
 
 def report(begin: float, rounds: int) -> None:
     print(
-        f"{time.monotonic() - begin:6.0f} s: {rounds} rounds, {G.debug.stats().started} goroutines, "
-        f"{memory_kb() // 1024} MB, {threads()} threads, {len(errors)} errors",
+        f"{time.monotonic() - begin:6.0f} s: {rounds} rounds, "
+        f"{G.debug.stats().started} goroutines, {memory_kb() // 1024} MB, "
+        f"{threads()} threads, {len(errors)} errors",
         flush=True,
     )
 
@@ -513,6 +520,8 @@ def main() -> int:
     if args.procs:
         G.gomaxprocs(args.procs)
     faulthandler.enable()
+    # Of event loops that were cut short.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     # From 3.12 on fork() warns in a process with threads.
     warnings.simplefilter("ignore", DeprecationWarning)
     signal.signal(signal.SIGALRM, handler)

@@ -388,7 +388,7 @@ static int chan_clear(PyObject *self) {
 static void chan_dealloc(PyObject *self) {
     ChanObject *c = (ChanObject *)self;
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, chan_dealloc)
+    Py_TRASHCAN_BEGIN(self, chan_dealloc);
     if (c->weakrefs)
         PyObject_ClearWeakRefs(self);
     chan_timer_free(c);
@@ -397,7 +397,7 @@ static void chan_dealloc(PyObject *self) {
     Py_CLEAR(c->check);
     chan_destroy(&c->c);
     Py_TYPE(self)->tp_free(self);
-    Py_TRASHCAN_END
+    Py_TRASHCAN_END;
 }
 
 /* ---- views: life ---- */
@@ -409,10 +409,10 @@ static int view_traverse(PyObject *self, visitproc visit, void *arg) {
 
 static void view_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, view_dealloc)
+    Py_TRASHCAN_BEGIN(self, view_dealloc);
     Py_CLEAR(((ViewObject *)self)->chan);
     Py_TYPE(self)->tp_free(self);
-    Py_TRASHCAN_END
+    Py_TRASHCAN_END;
 }
 
 static PyObject *view_compare(PyObject *a, PyObject *b, int op) {

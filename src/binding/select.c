@@ -80,11 +80,11 @@ static void case_dealloc(PyObject *self) {
     if (k->chan && !k->used && PyObject_CallFinalizerFromDealloc(self) < 0)
         return;
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, case_dealloc)
+    Py_TRASHCAN_BEGIN(self, case_dealloc);
     Py_CLEAR(k->chan);
     Py_CLEAR(k->value);
     PyObject_GC_Del(self);
-    Py_TRASHCAN_END
+    Py_TRASHCAN_END;
 }
 
 static PyObject *case_repr(PyObject *self) {

@@ -1,4 +1,4 @@
-"""The garbage collector: cycles through goroutines, timers and channels, and who is never garbage."""
+"""The collector: cycles through goroutines, timers and channels, and who is never garbage."""
 
 import gc
 import weakref
@@ -136,8 +136,8 @@ def test_collections_by_the_thousand_while_goroutines_switch():
 
 
 def test_a_goroutine_that_nobody_can_wake():
-    """As in Go it is no garbage: it stays parked, is listed, and holds what it holds. At the end of run()
-    it gets GoroutineExit."""
+    """As in Go it is no garbage: it stays parked, is listed, and holds what it holds. At the
+    end of run() it gets GoroutineExit."""
     prints(
         """
         import gc, weakref

@@ -193,8 +193,8 @@ def test_address_space_is_limited(guard: str):
 
 @pytest.mark.hang(200)
 def test_more_stacks_than_mappings():
-    """Guards of the mprotect kind take two mappings each, and stop before all are used: the process can
-    still map memory and start threads."""
+    """Guards of the mprotect kind take two mappings each, and stop before all are used: the
+    process can still map memory and start threads."""
     done = script(
         f"""
         import mmap, threading
@@ -223,8 +223,8 @@ def test_more_stacks_than_mappings():
 
 # ------------------------------------------------------------------ threads
 
-# As a user of its own, whose processes and threads nobody else adds to.  What is imported later must
-# be readable for that user, so it is imported before.
+# As a user of its own, whose processes and threads nobody else adds to.  What is imported later
+# must be readable for that user, so it is imported before.
 OTHER_USER = """
 import os, random, resource, signal, subprocess, sys, threading, time, traceback, warnings
 import linecache, goroutines._forked, goroutines._hook, goroutines._inherit, goroutines._copy
@@ -249,7 +249,7 @@ def warned_once(done) -> bool:
 
 @root_only
 def test_threads_run_out():
-    """Twenty goroutines block in C and eight threads are allowed: the others wait for one of these."""
+    """Twenty goroutines block in C and eight threads are allowed: the others wait."""
     done = script(
         OTHER_USER
         + textwrap.dedent(

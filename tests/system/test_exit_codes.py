@@ -334,8 +334,8 @@ def test_atexit_functions_run_and_may_use_goroutines():
 
 @pytest.mark.parametrize("crowd", ["none", "parked by the thousand", "in time.sleep", "computing"])
 def test_exit_handlers_that_use_channels(crowd):
-    """Those registered after the import have goroutines. Those registered before it run when goroutines
-    have stopped, and are told so rather than left waiting."""
+    """Those registered after the import have goroutines. Those registered before it run when
+    goroutines have stopped, and are told so rather than left waiting."""
     early = """
         import atexit
         def early():

@@ -504,8 +504,8 @@ except ChildProcessError:
 
 @pytest.mark.parametrize("place", ["main thread", "goroutine"])
 def test_a_program_that_becomes_a_daemon(place, tmp_path):
-    """The double fork: the grandchild, with another session and without its parents, has goroutines and
-    timers, and ends in order."""
+    """The double fork: the grandchild, with another session and without its parents, has
+    goroutines and timers, and ends in order."""
     told_in = tmp_path / "daemon"
     prints(
         CHILD

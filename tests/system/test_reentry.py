@@ -98,8 +98,8 @@ def test_the_finalizer_of_what_was_not_sent_waits(wait: str):
 
 
 def test_main_is_woken_while_its_deadlock_is_reported():
-    """Writing the report runs Python code, and so may run finalizers. main had been woken by one, and
-    got the DeadlockError in its next wait."""
+    """Writing the report runs Python code, and so may run finalizers. main had been woken by
+    one, and got the DeadlockError in its next wait."""
     prints(
         """
         import goroutines as G

@@ -11,8 +11,8 @@ from .programs import prints, told
 @pytest.mark.hang(120)
 @pytest.mark.parametrize("place", ["main()", "G.run(main)"], ids=["main thread", "run"])
 def test_a_storm_of_signals_while_goroutines_switch(place: str):
-    """Handlers run on the main thread only, send on channels, and no value is lost, whatever the signal
-    interrupts: a switch, a native wait, a blocking call, a timer."""
+    """Handlers run on the main thread only, send on channels, and no value is lost, whatever
+    the signal interrupts: a switch, a native wait, a blocking call, a timer."""
     prints(
         f"""
         import os, signal, threading, time
@@ -125,7 +125,7 @@ def test_faulthandler_register():
 @pytest.mark.parametrize("when", ["before the import", "after the import"])
 @pytest.mark.parametrize("where", ["goroutine", "main thread"])
 def test_faulthandler_reports_a_segmentation_fault(where: str, when: str):
-    """Whether enabled before us or after: the traceback is there, and the process dies of SIGSEGV."""
+    """Enabled before us or after: the traceback is there, and the process dies of SIGSEGV."""
     enable = "faulthandler.enable()"
     done = script(
         f"""
