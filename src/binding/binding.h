@@ -37,6 +37,7 @@ struct goroutine {
     int64_t looks_since;
     uint32_t looks_waits;   /* ... during the run after that many waits (run.c) */
     PyThreadState *blocked; /* native waits */
+    PyObject *waits_for;    /* the lock it waits for, which is kept alive by who waits; or NULL */
     struct inline_chunk chunk;
 };
 
@@ -175,6 +176,28 @@ PyObject *tick_to_float(void *word);
 void func_timers_stop_all(void);
 void func_timers_fork_child(void);
 static inline bool is_tick(void *word) { return (uintptr_t)word & 1; }
+
+/* args.c */
+/* f(name=..., ...), by position or by name: out[i] is set, borrowed, for those given. -1 with TypeError. */
+int parse_optional(const char *f, const char *const *names, int n, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+/* A count >= 0; what is too large for it is INT64_MAX. -1 with TypeError or ValueError. */
+int parse_count(const char *what, PyObject *o, int64_t *n);
+
+/* locks.c: Mutex, RWMutex, Semaphore */
+extern PyTypeObject Mutex_Type;
+int mutex_lock(PyObject *mutex, int64_t deadline); /* 1; 0: timed out; -1: an exception */
+int mutex_unlock(PyObject *mutex);                 /* -1 with RuntimeError */
+/* The number of the goroutine that holds the lock which somebody waits for; 0: a thread does; -1: not
+ * known. */
+int64_t lock_holder(PyObject *lock);
+int lock_types_init(PyObject *module);
+
+/* waiters.c: WaitGroup, and what Cond is made of */
+int waiter_types_init(PyObject *module);
+
+/* atomic_int.c */
+int atomic_int_init(PyObject *module);
 
 /* debug.c */
 extern PyMethodDef debug_methods[];

@@ -111,8 +111,10 @@ static PyObject *describe(struct g *g, struct listing *l) {
     PyObject *created = goroutine_created_at(goroutine_of(g));
     if (!created)
         return NULL;
-    return Py_BuildValue("(KsdNN)", (unsigned long long)atomic_load(&g->id), reason,
-                         waited < 0 && s == G_WAITING ? 0.0 : waited, frame_of(g), created);
+    PyObject *lock = s == G_WAITING ? goroutine_of(g)->waits_for : NULL;
+    return Py_BuildValue("(KsdNNL)", (unsigned long long)atomic_load(&g->id), reason,
+                         waited < 0 && s == G_WAITING ? 0.0 : waited, frame_of(g), created,
+                         (long long)(lock ? lock_holder(lock) : -1));
 }
 
 static bool add(struct g *g, void *arg) {
@@ -128,7 +130,8 @@ static bool add(struct g *g, void *arg) {
     return l->list != NULL;
 }
 
-/* (limit, -1: all) -> [(number, reason, seconds waited or -1, frame or None, created at)] */
+/* (limit, -1: all) -> [(number, reason, seconds waited or -1, frame or None, created at, number of the
+ * holder of the lock it waits for, as lock_holder() says)] */
 static PyObject *list_goroutines(PyObject *module, PyObject *arg) {
     (void)module;
     struct listing l = {.limit = PyLong_AsSsize_t(arg)};

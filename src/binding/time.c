@@ -61,6 +61,15 @@ static void *tick_of(int64_t now) { return (void *)(uintptr_t)((uint64_t)now << 
 
 /* ---- sleep, gosched ---- */
 
+/* For what is written in Python: ValueError or TypeError as parse_timeout() has it. */
+static PyObject *check_timeout(PyObject *module, PyObject *timeout) {
+    (void)module;
+    int64_t deadline;
+    if (parse_timeout(timeout, &deadline) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_gosched(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     if (interrupt_check() < 0)
@@ -372,6 +381,7 @@ PyMethodDef time_methods[] = {
      PyDoc_STR("gosched()\n--\n\nYield the processor to other goroutines.")},
     {"sleep", py_sleep, METH_O,
      PyDoc_STR("sleep(seconds, /)\n--\n\nPark for at least that many seconds; <= 0 is a yield.")},
+    {"_check_timeout", check_timeout, METH_O, NULL},
     {"_timer_new", timer_new, METH_VARARGS, NULL},
     {"_timer_stop", timer_stop_py, METH_O, NULL},
     {"_timer_reset", timer_reset_py, METH_VARARGS, NULL},

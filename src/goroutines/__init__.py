@@ -19,7 +19,7 @@ that releases the GIL, does not hold up the others.
 """
 
 # What the core calls is imported now: later there may be no descriptor left, or another root.
-from . import _elem, _forked, _import_locks, _inherit, debug  # noqa: F401
+from . import _elem, _forked, _import_locks, _inherit, debug, sync  # noqa: F401
 from ._core import (
     Chan,
     ChannelClosed,
@@ -75,6 +75,7 @@ __all__ = [
     "set_max_threads",
     "sleep",
     "stack_size",
+    "sync",
     "unlock_os_thread",
 ]
 

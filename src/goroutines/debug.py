@@ -15,6 +15,7 @@ from ._core import _goroutines, _stats
 __all__ = ["Stats", "stacks", "stats"]
 
 _REPORTED = 100  # goroutines in a deadlock report
+_OWN = {"goroutines.sync"}  # modules that wait on behalf of their callers
 
 
 class Stats(NamedTuple):
@@ -58,25 +59,50 @@ def _frames(frame: FrameType | None) -> list[str]:
 def stacks() -> str:
     """Every goroutine, as Go prints it: number, wait reason and time, frames, where created."""
     blocks = []
-    for number, reason, waited, frame, created in _goroutines(-1):
+    for number, reason, waited, frame, created, _ in _goroutines(-1):
         head = f"{reason}, {waited:.1f}s" if waited >= 0 else reason
         lines = [f"goroutine {number} [{head}]:", *_frames(frame), f"created at {created}"]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
+def _caller(frame: FrameType | None) -> FrameType | None:
+    """The first frame that is not this package's own."""
+    while frame is not None and frame.f_globals.get("__name__") in _OWN:
+        frame = frame.f_back
+    return frame
+
+
 def _place(frame: FrameType | None, created: str) -> str:
+    frame = _caller(frame)
     if frame is None:
         return f"created at {created}"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
+def _held(holder: int, frames: dict[int, FrameType | None]) -> str:
+    """Who holds the lock that a goroutine waits for, and the line where it is.
+
+    Without the function's name: who looks for a goroutine by that is to find one line.
+    """
+    if holder < 0:
+        return ""
+    if holder == 0:
+        return " (held by a thread)"
+    frame = _caller(frames.get(holder))
+    at = f" at {frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+    gone = ", which has ended" if holder not in frames and len(frames) <= _REPORTED else ""
+    return f" (held by goroutine {holder}{at}{gone})"
+
+
 def _deadlock_report() -> str:
     """The text of a DeadlockError; called by the core."""
     listed = _goroutines(_REPORTED + 1)
+    frames = {number: frame for number, _, _, frame, _, _ in listed}
     lines = ["all goroutines are asleep - deadlock!"]
-    for number, reason, _, frame, created in listed[:_REPORTED]:
-        lines.append(f"  goroutine {number} [{reason}]: {_place(frame, created)}")
+    for number, reason, _, frame, created, holder in listed[:_REPORTED]:
+        place = _place(frame, created) + _held(holder, frames)
+        lines.append(f"  goroutine {number} [{reason}]: {place}")
     if len(listed) > _REPORTED:
         lines.append("  ...")
     return "\n".join(lines)

@@ -35,6 +35,13 @@ void waitq_remove(struct waitq *q, struct sudog *s) {
         q->last = s->prev;
 }
 
+void waitq_after_fork(struct waitq *q, uint32_t *forks) {
+    uint32_t now = sched_forks();
+    if (*forks != now)
+        *q = (struct waitq){0};
+    *forks = now;
+}
+
 /* ---- the buffer ---- */
 
 void chan_init(struct chan *c, size_t cap) {

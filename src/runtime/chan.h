@@ -107,6 +107,9 @@ struct select_outcome select_go(struct select_case *cases, uint32_t n, uint32_t 
 
 void waitq_push(struct waitq *q, struct sudog *s);
 void waitq_remove(struct waitq *q, struct sudog *s);
+/* First thing under the lock of a queue that keeps *forks: in a forked child those who waited do not
+ * exist, and the stacks of their threads may have been used again. */
+void waitq_after_fork(struct waitq *q, uint32_t *forks);
 /* Lock held. OK/CLOSED: done. WOULD_BLOCK: has to wait. NO_MEMORY: the buffer must grow first.
  * *woke: somebody was woken. */
 enum chan_result chan_send_locked(struct chan *c, void *value, bool *woke);

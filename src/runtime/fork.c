@@ -34,8 +34,13 @@ static void ps_fork_child(void) {
     atomic_store(&sched.finished, atomic_load(&sched.started));
 }
 
+static _Atomic uint32_t forks; /* changed while there is one thread */
+
+uint32_t sched_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
+
 struct g *sched_fork_child(void) {
     struct g *g = sched_current();
+    atomic_store_explicit(&forks, sched_forks() + 1, memory_order_relaxed);
     rt_no_m();
     park_fork_child(g);
     stack_fork_child();

@@ -278,6 +278,8 @@ void sched_fork_parent(void);
 /* Forgets all goroutines, Ms and timers. The caller's goroutine, if it is one, is from now on an
  * ordinary thread on an odd stack: returned, else NULL. */
 struct g *sched_fork_child(void);
+/* How many forks this process is away from the one that started the runtime. */
+uint32_t sched_forks(void);
 
 /* ---- between the runtime's files ---- */
 

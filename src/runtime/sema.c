@@ -3,7 +3,14 @@
 #include "note.h"
 #include "proc.h"
 
-void sema_init(struct sema *s, int64_t count) { *s = (struct sema){.count = count}; }
+void sema_init(struct sema *s, int64_t count) {
+    *s = (struct sema){.count = count, .forks = sched_forks()};
+}
+
+static void lock(struct sema *s) {
+    rt_lock(&s->lock);
+    waitq_after_fork(&s->waiters, &s->forks);
+}
 
 /* Lock held. Serves the waiters from the front as far as the count goes. */
 static bool serve(struct sema *s) {
@@ -30,7 +37,7 @@ static enum chan_result wait_for(struct g *g, struct sema *s, int64_t n, const c
     uint32_t woken = sched_park(g, deadline);
     if (woken != WAKE_TIMEOUT && woken != WAKE_INTERRUPT)
         return CHAN_OK;
-    rt_lock(&s->lock);
+    lock(s);
     waitq_remove(&s->waiters, &me);
     bool woke = serve(s); /* a large request that gave up may have been in the way of small ones */
     rt_unlock(&s->lock);
@@ -39,14 +46,28 @@ static enum chan_result wait_for(struct g *g, struct sema *s, int64_t n, const c
     return woken == WAKE_TIMEOUT ? CHAN_TIMEOUT : CHAN_INTERRUPTED;
 }
 
+/* Lock held. */
+static bool take(struct sema *s, int64_t n) {
+    bool free = s->count >= n && !s->waiters.first;
+    if (free)
+        s->count -= n;
+    return free;
+}
+
+bool sema_acquire_quickly(struct sema *s, int64_t n) {
+    rt_lock(&s->lock);
+    bool taken = take(s, n);
+    rt_unlock(&s->lock);
+    return taken;
+}
+
 enum chan_result sema_acquire(struct sema *s, int64_t n, const char *reason, int64_t deadline) {
     struct g *g = sched_enter();
     if (!g)
         return CHAN_NO_MEMORY;
     enum chan_result r = CHAN_OK;
-    rt_lock(&s->lock);
-    if (s->count >= n && !s->waiters.first) {
-        s->count -= n;
+    lock(s);
+    if (take(s, n)) {
         rt_unlock(&s->lock);
     } else if (deadline == CHAN_POLL) {
         rt_unlock(&s->lock);
@@ -58,16 +79,36 @@ enum chan_result sema_acquire(struct sema *s, int64_t n, const char *reason, int
     return r;
 }
 
-void sema_release(struct sema *s, int64_t n) {
-    sched_enter();
-    rt_lock(&s->lock);
-    s->count += n;
-    bool woke = serve(s);
+/* The releasing goroutine stays where it is: to queue for a P first would keep the others waiting. */
+static bool release_to_waiters(struct sema *s, int64_t n, int64_t least, int64_t most) {
+    sched_enter_to_wake();
+    lock(s);
+    bool allowed = s->count >= least && s->count <= most, woke = false;
+    if (allowed) {
+        s->count += n;
+        woke = serve(s);
+    }
     rt_unlock(&s->lock);
     if (woke)
         sched_kick();
     sched_leave();
+    return allowed;
 }
+
+bool sema_release_if(struct sema *s, int64_t n, int64_t least, int64_t most) {
+    rt_lock(&s->lock);
+    if (s->waiters.first) {
+        rt_unlock(&s->lock);
+        return release_to_waiters(s, n, least, most);
+    }
+    bool allowed = s->count >= least && s->count <= most;
+    if (allowed)
+        s->count += n;
+    rt_unlock(&s->lock);
+    return allowed;
+}
+
+void sema_release(struct sema *s, int64_t n) { sema_release_if(s, n, INT64_MIN, INT64_MAX); }
 
 int64_t sema_count(struct sema *s) {
     rt_lock(&s->lock);
