@@ -2,6 +2,9 @@
  * check-c: skip asan tsan valgrind (a fork of a process with several threads: TSan starts no threads
  * in the child, ASan's allocator may be locked there for ever, and to valgrind all is lost that the
  * threads of the parent were about to make) */
+#include "notify.h"
+#include "sema.h"
+
 #include "host.h"
 
 static struct g *forked_g;
@@ -60,12 +63,28 @@ static void work_in_child(void) {
     CHECK(sched_num_goroutine() == 0);
 }
 
+/* Those who waited for a semaphore, or in a list, do not exist in the child, nor may their places in the
+ * queues be looked at: threads' stacks are used again. */
+static struct sema locked;
+static struct wait_group working;
+
+static void check_queues(void) {
+    CHECK(!sema_acquire_quickly(&locked, 1));
+    CHECK(sema_acquire(&locked, 1, "test", CHAN_POLL) == CHAN_WOULD_BLOCK);
+    CHECK(!locked.waiters.first && notify_len(&working.list) == 0);
+    CHECK(sema_release_if(&locked, 1, 0, 0) && sema_count(&locked) == 1);
+    CHECK(sema_acquire_quickly(&locked, 1));
+    CHECK(wait_group_add(&working, -1) && wait_group_wait(&working, NOTE_FOREVER) == CHAN_OK);
+    CHECK(wait_group_add(&working, 1));
+}
+
 static void check_child(bool was_goroutine) {
     volatile char mine[512];
     memset((char *)mine, 0x5a, sizeof mine);
     CHECK((forked_g != NULL) == was_goroutine);
     CHECK(sched_current() == NULL && stats().threads == 0);
     alarm(HANG_SECONDS);
+    check_queues();
     if (!chan_is_closed(haunted))
         meet_ghosts();
     work_in_child();
@@ -117,9 +136,29 @@ static void wait_for_close(void *arg) {
     CHECK(chan_recv(arg, &v, NOTE_FOREVER) == CHAN_CLOSED);
 }
 
+static void wait_for_lock(void *arg) {
+    (void)arg;
+    CHECK(sema_acquire(&locked, 1, "test", NOTE_FOREVER) == CHAN_OK);
+    sema_release(&locked, 1);
+}
+
+static void wait_for_work(void *arg) {
+    (void)arg;
+    CHECK(wait_group_wait(&working, NOTE_FOREVER) == CHAN_OK);
+}
+
 static void forks(bool is_goroutine) {
     struct chan *done = new_chan(8);
     register_handlers();
+    sema_init(&locked, 0);
+    wait_group_init(&working);
+    CHECK(wait_group_add(&working, 1));
+    for (int i = 0; i < 3; i++) {
+        go_done(wait_for_lock, NULL, done);
+        go_done(wait_for_work, NULL, done);
+    }
+    wait_for_waiters(&locked.lock, &locked.waiters, 3);
+    wait_for_waiters(&working.list.lock, &working.list.waiters, 3);
     haunted = new_chan(0);
     for (int i = 0; i < 3; i++)
         go_done(wait_for_close, haunted, done);
@@ -132,7 +171,9 @@ static void forks(bool is_goroutine) {
     }
     atomic_store(&stop, true);
     chan_close(haunted); /* here they are still alive */
-    wait_for_done(done, 11);
+    sema_release(&locked, 1);
+    CHECK(wait_group_add(&working, -1));
+    wait_for_done(done, 17);
 }
 
 static void from_goroutine(void) { forks(true); }

@@ -67,6 +67,25 @@ static void gives_up(void) {
     CHECK(sema_count(&s) == 0 && !s.waiters.first);
 }
 
+/* Past the scheduler while nobody waits; within bounds, or not at all. */
+static void quickly(void) {
+    static struct waiter w;
+    static struct sema s;
+    struct chan *order = new_chan(1);
+    sema_init(&s, 2);
+    CHECK(sema_acquire_quickly(&s, 2) && !sema_acquire_quickly(&s, 1) &&
+          sema_acquire_quickly(&s, 0));
+    CHECK(!sema_release_if(&s, 1, 1, 2) && sema_count(&s) == 0);
+    CHECK(sema_release_if(&s, 1, 0, 1) && sema_count(&s) == 1);
+    w = (struct waiter){&s, order, 7, 2};
+    go(wait_and_tell, &w);
+    wait_for_waiters(&s.lock, &s.waiters, 1);
+    CHECK(!sema_acquire_quickly(&s, 1)); /* it would overtake */
+    CHECK(!sema_release_if(&s, 1, 0, 0) && sema_count(&s) == 1);
+    CHECK(sema_release_if(&s, 1, 0, 1) && recv_value(order) == 7);
+    CHECK(sema_count(&s) == 0);
+}
+
 struct pool {
     struct sema s;
     int64_t units;
@@ -150,6 +169,7 @@ int main(void) {
     each("fifo", fifo);
     each("weighted", weighted);
     each("gives_up", gives_up);
+    each("quickly", quickly);
     each("contended", contended);
     each("no_starvation", no_starvation);
     return 0;
