@@ -44,7 +44,7 @@ int parse_count(const char *what, PyObject *o, int64_t *n) {
     int overflow;
     long long value = PyLong_AsLongLongAndOverflow(index, &overflow);
     Py_DECREF(index);
-    if (value < 0 || overflow < 0) {
+    if (overflow < 0 || (!overflow && value < 0)) {
         PyErr_Format(PyExc_ValueError, "%s must not be negative", what);
         return -1;
     }

@@ -244,7 +244,7 @@ static int take_back(PyObject *lock, PyObject *saved) {
     if (Py_IS_TYPE(lock, &Mutex_Type))
         return mutex_lock(lock, NOTE_FOREVER) == 1 ? 0 : -1;
     PyObject *taken = PyObject_HasAttrString(lock, "_acquire_restore")
-                          ? PyObject_CallMethod(lock, "_acquire_restore", "O", saved)
+                          ? PyObject_CallMethod(lock, "_acquire_restore", "(O)", saved)
                           : PyObject_CallMethod(lock, "acquire", NULL);
     Py_XDECREF(taken);
     return taken ? 0 : -1;
