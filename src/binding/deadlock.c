@@ -66,17 +66,34 @@ static int64_t python_threads(void) {
     return threads;
 }
 
-/* More thread states than threads that Python has started (and the main one): some are native. */
+/* The caller's state, and those of other threads that run Python code: a thread that Python has just
+ * started has a state before it is counted, and no frame. */
+static int64_t states_in_use(void) {
+    int64_t n = 0;
+    int held = compat_hold_collector(); /* frame objects are allocated */
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; ts; ts = PyThreadState_Next(ts)) {
+        if (stack_owns((void *)ts->thread_id))
+            continue;
+        PyFrameObject *frame = ts == PyThreadState_Get() ? NULL : PyThreadState_GetFrame(ts);
+        n += frame || ts == PyThreadState_Get();
+        Py_XDECREF(frame);
+    }
+    compat_release_collector(held);
+    return n;
+}
+
+/* More thread states than threads that Python has started (and the main one): some are native. What is
+ * in doubt is looked at again when the thread calls the next time. */
 void deadlock_note_caller(void) {
     static __thread bool known;
-    if (known)
-        return;
-    known = true;
-    if (PyThread_get_thread_ident() == main_thread_ident())
+    if (known || PyThread_get_thread_ident() == main_thread_ident())
         return;
     struct tally t = tally();
-    if (t.states - t.goroutines - host_m_states() > python_threads() + 1)
-        native_callers = true;
+    int64_t ours = python_threads() + 1;
+    known = t.states - t.goroutines - host_m_states() <= ours;
+    if (!known && states_in_use() > ours)
+        known = native_callers = true;
 }
 
 /* ---- signal handlers ---- */

@@ -599,6 +599,39 @@ def native(fn):
 """
 
 
+@pytest.mark.hang(180)
+def test_threads_that_python_starts_are_not_taken_for_native_ones():
+    """One has a state before it is counted: many that start at once must not look like more."""
+    prints(
+        """
+        import _thread, sys, time
+        import goroutines as G
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+
+        def body(ch, ended):
+            ch.recv()
+            ended.append(1)
+
+        for _ in range(50):
+            ch, ended = G.Chan(), []
+            for _ in range(20):
+                _thread.start_new_thread(body, (ch, ended))
+            for _ in range(20):
+                ch.send(1)
+            while len(ended) < 20:
+                time.sleep(0.001)
+        sys.setswitchinterval(usual)
+        try:
+            G.run(G.select)
+        except G.DeadlockError:
+            print("found")
+        """,
+        "found",
+        timeout=150,
+    )
+
+
 def test_a_native_thread_that_called_once_may_call_again():
     prints(
         NATIVE
