@@ -143,9 +143,22 @@ static int raise_late(void *exc) {
     return -1;
 }
 
+/* Told to end while what it had waited for was already its own: were that raised at the next bytecode,
+ * `m.acquire(); try: ...` would not come as far as the `try`. It comes at the next blocking point, or
+ * when run() sees the goroutine compute. */
+static void postpone_exit(struct goroutine *gr) {
+    if (gr->exit_sent && gr->async_sent) {
+        gr->async_sent = false;
+        Py_CLEAR(gr->ts->async_exc);
+    }
+}
+
 void interrupt_after_success(void) {
-    if (current_goroutine())
+    struct goroutine *gr = current_goroutine();
+    if (gr) {
+        postpone_exit(gr);
         return;
+    }
     PyObject *exc = take_stash(this_g());
     /* Pending calls run on the main thread, as signal handlers do. */
     if (exc && Py_AddPendingCall(raise_late, exc) < 0)

@@ -3,7 +3,6 @@
 import sys
 import weakref
 
-import goroutines as G
 import pytest
 from goroutines.sync import AtomicInt, WaitGroup
 from helpers import in_run, scaled

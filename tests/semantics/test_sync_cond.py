@@ -10,7 +10,7 @@ import pytest
 from goroutines.sync import Cond, Mutex, RWMutex
 from helpers import eventually, in_run, slack
 
-from .support import PLACES, at, attempt, parked, spawn
+from .support import PLACES, at, parked, spawn
 
 
 def waiters(c, n):

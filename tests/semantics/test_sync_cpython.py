@@ -171,13 +171,13 @@ class TestCond(lock_tests.ConditionTests):
         lock = Mutex()
         cond = self.condtype(lock)
         cond.acquire()
-        self.assertFalse(lock.acquire(False))
+        assert not lock.acquire(False)
         cond.release()
-        self.assertTrue(lock.acquire(False))
-        self.assertFalse(cond.acquire(False))
+        assert lock.acquire(False)
+        assert not cond.acquire(False)
         lock.release()
         with cond:
-            self.assertFalse(lock.acquire(False))
+            assert not lock.acquire(False)
 
 
 class TestCondOfGoroutines(WithGoroutines, TestCond):
@@ -198,8 +198,8 @@ class TestTheTestsThemselves(unittest.TestCase):
                 lock_tests.start_new_thread(lambda: seen.append(goroutines.num_goroutine()), ())
                 while not seen:
                     time.sleep(0.001)
-                self.assertEqual(seen, [1])
+                assert seen == [1]
 
         result = unittest.TestResult()
         Scene().run(result)
-        self.assertTrue(result.wasSuccessful(), result.failures + result.errors)
+        assert result.wasSuccessful(), result.failures + result.errors

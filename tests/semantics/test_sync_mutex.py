@@ -355,7 +355,7 @@ def test_no_references_leak():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_finds_it_as_it_was():
-    """As threading.Lock: held stays held, and _at_fork_reinit() frees it. Who waited is forgotten."""
+    """Held stays held, _at_fork_reinit() frees it, as threading.Lock. Who waited is forgotten."""
     m = Mutex()
     m.acquire()
     threads = [spawn(lambda: (m.acquire(), m.release())) for _ in range(3)]
