@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import inspect
 import math
 import os
 import pickle
@@ -391,3 +392,12 @@ def test_reinit_does_not_forget_who_waits():
     parked(1, "mutex")
     m._at_fork_reinit()
     assert out.recv(timeout=10) and m.locked()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Mutex.acquire, RWMutex.acquire_read, Semaphore.acquire, WaitGroup.wait, WaitGroup.go],
+)
+def test_signatures_and_docs(method):
+    assert "self" in inspect.signature(method).parameters
+    assert len(method.__doc__) > 20
