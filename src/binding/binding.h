@@ -31,9 +31,12 @@ struct goroutine {
     bool exit_before_start;
     bool left_behind; /* blocked in C when run() ended */
     bool is_main;
-    bool cleared; /* PyThreadState_Clear() was called on ts */
-    bool forked;  /* went on as the only thread of a forked child */
-    int looks;    /* how often it was seen outside in a row, with the interpreter free ... */
+    bool service;     /* the library's own, and short: run() leaves it alone as it ends */
+    PyObject *member; /* of a Group (member.c), or NULL */
+    bool deaf;        /* what comes from outside comes too late */
+    bool cleared;     /* PyThreadState_Clear() was called on ts */
+    bool forked;      /* went on as the only thread of a forked child */
+    int looks;        /* how often it was seen outside in a row, with the interpreter free ... */
     int64_t looks_since;
     uint32_t looks_waits;   /* ... during the run after that many waits (run.c) */
     PyThreadState *blocked; /* native waits */
@@ -90,6 +93,10 @@ int interrupt_init(void);
 void interrupt_deliver(struct g *g, PyObject *exc);
 /* The same, but what computes or is blocked in C gets it at its next blocking point only. */
 void interrupt_deliver_parked(struct g *g, PyObject *exc);
+/* A GoroutineExit; MemoryError if there is no memory for one. Never NULL. */
+PyObject *interrupt_new_exit(void);
+/* Of the calling goroutine: what is pending is dropped, and so is what comes while gr->deaf. */
+void interrupt_hear_no_more(struct goroutine *gr);
 /* For its next blocking point, and not for the one where it is parked now. */
 void interrupt_pend(struct g *g, PyObject *exc);
 /* Announces what is pending for g to the eval loop. */
@@ -115,6 +122,12 @@ void run_goroutine_failed(struct goroutine *gr, PyObject *exc);
 void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc); /* steals both */
 bool run_under_way(void);
 void run_fork_child(void);
+
+/* member.c */
+int member_types_init(PyObject *module);
+/* In the goroutine, before it ends. Whether exc was taken care of. Steals nothing. */
+bool member_finished(struct goroutine *gr, PyObject *result, PyObject *exc);
+void members_fork_child(void);
 
 /* runners.c; with the GIL, which is released for `pause` ns */
 /* A goroutine that was inside the interpreter at an instant in between; NULL: none. */
@@ -145,6 +158,7 @@ typedef struct {
     PyObject *check; /* what isinstance() takes; NULL: anything goes */
     PyObject *weakrefs;
     struct timer *timer; /* of after(), Timer, Ticker: sends ticks into c */
+    PyObject *owner;     /* lives as long as c: a context that is to close it; or NULL */
     bool by_value;
 } ChanObject;
 

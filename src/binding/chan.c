@@ -369,6 +369,7 @@ static int chan_traverse(PyObject *self, visitproc visit, void *arg) {
     ChanObject *c = (ChanObject *)self;
     Py_VISIT(c->elem);
     Py_VISIT(c->check);
+    Py_VISIT(c->owner);
     struct visiting v = {visit, arg};
     return chan_visit(&c->c, visit_word, &v);
 }
@@ -382,6 +383,7 @@ static int chan_clear(PyObject *self) {
     while (chan_take(&c->c, &word))
         if (!is_tick(word))
             Py_DECREF((PyObject *)word);
+    Py_CLEAR(c->owner);
     return 0;
 }
 
@@ -525,10 +527,26 @@ PyTypeObject SendChan_Type = VIEW("SendChan", "A channel for sending only: Chan.
 PyTypeObject RecvChan_Type = VIEW("RecvChan", "A channel for receiving only: Chan.receiver.",
                                   receiver_methods, PyObject_SelfIter, chan_next);
 
+/* (chan, owner): the owner lives as long as the channel; None: no longer. */
+static PyObject *chan_keep(PyObject *module, PyObject *args) {
+    (void)module;
+    ChanObject *c;
+    PyObject *owner;
+    if (!PyArg_ParseTuple(args, "O!O", &Chan_Type, &c, &owner))
+        return NULL;
+    Py_XSETREF(c->owner, owner == Py_None ? NULL : Py_NewRef(owner));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"_chan_keep", chan_keep, METH_VARARGS, NULL},
+    {0},
+};
+
 int chan_types_init(PyObject *module) {
     PyTypeObject *types[] = {&Chan_Type, &SendChan_Type, &RecvChan_Type};
     for (size_t i = 0; i < 3; i++)
         if (PyModule_AddType(module, types[i]) < 0)
             return -1;
-    return 0;
+    return PyModule_AddFunctions(module, functions);
 }

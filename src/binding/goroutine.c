@@ -84,10 +84,10 @@ static int copy_decimal_context(PyObject **copy) {
 }
 
 /* The code that called `go`, and where in it: line numbers are worked out when somebody asks. after_func()
- * is a frame of ours, whose caller is meant. */
+ * and Group.go() are frames of ours, whose caller is meant. */
 static void note_creator(const char *who, PyObject **code, int *lasti) {
     PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
-    if (frame && strcmp(who, "after_func") == 0)
+    if (frame && (strcmp(who, "after_func") == 0 || strcmp(who, "Group.go") == 0))
         Py_XSETREF(frame, PyFrame_GetBack(frame));
     *code = NULL;
     if (!frame) {
@@ -121,6 +121,7 @@ static void drop_refs(struct goroutine *gr) {
     Py_CLEAR(gr->decimal_context);
     Py_CLEAR(gr->created_code);
     Py_CLEAR(gr->pending);
+    Py_CLEAR(gr->member);
 }
 
 /* Fills gr's references; nothing of the runtime is touched. */
@@ -314,6 +315,8 @@ static void finish(struct goroutine *gr, PyObject *result) {
         run_main_ended(gr, result, exc);
         return;
     }
+    if (gr->member && member_finished(gr, result, exc))
+        Py_CLEAR(exc);
     Py_XDECREF(result);
     if (exc)
         run_goroutine_failed(gr, exc);

@@ -56,10 +56,22 @@ void interrupt_announce(struct g *g) {
 
 /* ---- giving ---- */
 
+PyObject *interrupt_new_exit(void) {
+    PyObject *exc = PyObject_CallNoArgs(GoroutineExit);
+    return exc ? exc : compat_fetch();
+}
+
+void interrupt_hear_no_more(struct goroutine *gr) {
+    gr->deaf = true;
+    Py_XDECREF(take_pending(gr));
+}
+
 /* One at a time, the first goes first: returns exc if it is too many. To be dropped last, since that may
  * run code, after which g need not be who it was. */
 static PyObject *pend(struct g *g, PyObject *exc) {
     struct goroutine *gr = goroutine_of(g);
+    if (gr->deaf)
+        return exc;
     PyObject *surplus = gr->pending ? exc : NULL;
     if (!surplus)
         gr->pending = exc;
@@ -68,6 +80,8 @@ static PyObject *pend(struct g *g, PyObject *exc) {
 }
 
 static void end_wait(struct g *g) {
+    if (goroutine_of(g)->deaf)
+        return;
     sched_enter_to_wake(); /* nobody else runs, so g is still who it was */
     if (g_interrupt(g))
         sched_kick();

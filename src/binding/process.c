@@ -24,6 +24,7 @@ static void after_fork_child(void) {
         goroutine_of(current)->forked = true;
     goroutines_left_behind = 0;
     func_timers_fork_child();
+    members_fork_child();
     host_fork_child();
     run_fork_child();
 }

@@ -172,11 +172,6 @@ static bool count(struct g *g, void *arg) {
     return true;
 }
 
-static PyObject *new_exit(void) {
-    PyObject *exc = PyObject_CallNoArgs(GoroutineExit);
-    return exc ? exc : compat_fetch();
-}
-
 struct sending {
     bool again;
     /* Room for goroutines that are told through the eval loop: that scans all states. */
@@ -188,14 +183,14 @@ static bool send_exit(struct g *g, void *arg) {
     if (!goroutine_alive(g))
         return true;
     struct goroutine *gr = goroutine_of(g);
-    if (gr->left_behind || (gr->exit_sent && !s->again))
+    if (gr->left_behind || gr->service || (gr->exit_sent && !s->again))
         return true;
     gr->exit_sent = true;
     if (!atomic_load(&g->started)) {
         gr->exit_before_start = true;
         return true;
     }
-    interrupt_deliver_parked(g, new_exit());
+    interrupt_deliver_parked(g, interrupt_new_exit());
     if (atomic_load(&g->status) == G_RUNNABLE && s->few > 0) {
         s->few--;
         interrupt_announce(g);
@@ -231,7 +226,7 @@ static bool leave_if_blocked(struct g *g, void *unused) {
     if (goroutine_alive(g) && !goroutine_of(g)->left_behind && runners_blocked(g)) {
         goroutine_of(g)->left_behind = true;
         goroutines_left_behind++;
-        interrupt_pend(g, new_exit()); /* also one that was blocked in its cleanup */
+        interrupt_pend(g, interrupt_new_exit()); /* also one that was blocked in its cleanup */
     }
     return true;
 }

@@ -203,19 +203,25 @@ typedef struct func_timer {
     struct g *_Atomic g;            /* whoever swaps it out has it */
     struct func_timer *prev, *next; /* of those that are armed, or have fired and not begun; GIL */
     bool listed;
+    bool service; /* of a context: fires whether or not a run() ends meanwhile */
 } FuncTimerObject;
 
-static FuncTimerObject *armed;
+static FuncTimerObject *armed, *armed_services;
+
+static FuncTimerObject **list_of(FuncTimerObject *f) {
+    return f->service ? &armed_services : &armed;
+}
 
 static void list_add(FuncTimerObject *f) {
     if (f->listed)
         return;
     f->listed = true;
+    FuncTimerObject **list = list_of(f);
     f->prev = NULL;
-    f->next = armed;
-    if (armed)
-        armed->prev = f;
-    armed = f;
+    f->next = *list;
+    if (*list)
+        (*list)->prev = f;
+    *list = f;
 }
 
 static void list_remove(FuncTimerObject *f) {
@@ -225,7 +231,7 @@ static void list_remove(FuncTimerObject *f) {
     if (f->prev)
         f->prev->next = f->next;
     else
-        armed = f->next;
+        *list_of(f) = f->next;
     if (f->next)
         f->next->prev = f->prev;
 }
@@ -253,8 +259,8 @@ static bool func_stop(FuncTimerObject *f) {
     bool was = timer_stop(&f->timer);
     struct g *g = atomic_exchange(&f->g, NULL);
     list_remove(f);
-    if (g)
-        goroutine_discard(g); /* which may drop the last reference to f */
+    if (g && !sched_stopping()) /* else the interpreter may have freed its thread state */
+        goroutine_discard(g);   /* which may drop the last reference to f */
     return was;
 }
 
@@ -266,6 +272,7 @@ static int func_arm(FuncTimerObject *f, double seconds) {
     Py_XDECREF(body);
     if (!g)
         return -1;
+    goroutine_of(g)->service = f->service;
     bool was = timer_stop(&f->timer);
     struct g *old = atomic_exchange(&f->g, g);
     list_add(f);
@@ -300,6 +307,13 @@ static PyObject *func_stop_py(PyObject *self, PyObject *unused) {
     return PyBool_FromLong(was);
 }
 
+/* The callback of a weak reference. */
+static PyObject *func_drop_py(PyObject *self, PyObject *ref) {
+    (void)ref;
+    Py_DECREF(func_stop_py(self, NULL));
+    Py_RETURN_NONE;
+}
+
 static PyObject *func_reset_py(PyObject *self, PyObject *arg) {
     double seconds;
     if (to_double(arg, "a timer's time", &seconds) < 0)
@@ -312,6 +326,7 @@ static PyObject *func_reset_py(PyObject *self, PyObject *arg) {
 
 static PyMethodDef func_methods[] = {
     {"stop", func_stop_py, METH_NOARGS, PyDoc_STR("Whether it had not fired yet.")},
+    {"drop", func_drop_py, METH_O, PyDoc_STR("stop(), as a callback of a weak reference.")},
     {"reset", func_reset_py, METH_O, PyDoc_STR("Start again; whether it had not fired yet.")},
     {0},
 };
@@ -337,9 +352,7 @@ static int check_func_args(PyObject *args, double *seconds) {
     return goroutine_check_callable("after_func", PyTuple_GET_ITEM(args, 1));
 }
 
-/* (seconds, fn, *args) */
-static PyObject *func_timer_new(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *func_timer(PyObject *args, bool service) {
     double seconds;
     if (check_func_args(args, &seconds) < 0)
         return NULL;
@@ -350,10 +363,23 @@ static PyObject *func_timer_new(PyObject *module, PyObject *args) {
     f->args = PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args));
     atomic_init(&f->g, NULL);
     f->listed = false;
+    f->service = service;
     PyObject_GC_Track(f);
     if (!f->args || func_arm(f, seconds) < 0)
         Py_CLEAR(f);
     return (PyObject *)f;
+}
+
+/* (seconds, fn, *args) */
+static PyObject *func_timer_new(PyObject *module, PyObject *args) {
+    (void)module;
+    return func_timer(args, false);
+}
+
+/* The same for a context's deadline: fn is short and waits for nothing. */
+static PyObject *deadline_timer_new(PyObject *module, PyObject *args) {
+    (void)module;
+    return func_timer(args, true);
 }
 
 /* The program is over: what has not fired does not fire. */
@@ -367,8 +393,7 @@ void func_timers_stop_all(void) {
 
 /* The prepared goroutines, and the timers, do not exist in the child. */
 void func_timers_fork_child(void) {
-    while (armed) {
-        FuncTimerObject *f = armed;
+    for (FuncTimerObject *f; (f = armed ? armed : armed_services);) {
         atomic_store(&f->g, NULL);
         list_remove(f);
     }
@@ -386,6 +411,7 @@ PyMethodDef time_methods[] = {
     {"_timer_stop", timer_stop_py, METH_O, NULL},
     {"_timer_reset", timer_reset_py, METH_VARARGS, NULL},
     {"_func_timer", func_timer_new, METH_VARARGS, NULL},
+    {"_deadline_timer", deadline_timer_new, METH_VARARGS, NULL},
     {0},
 };
 

@@ -24,7 +24,7 @@ from goroutines import (
 )
 from helpers import eventually, in_run
 
-from .support import PLACES, Closed, Nothing, at, hooked, on_procs, parked, procs, take
+from .support import PLACES, Closed, Nothing, at, hooked, on_procs, parked, prints, procs, take
 
 # ------------------------------------------------------------------ sleep and gosched
 
@@ -612,3 +612,25 @@ def test_timers_tell_what_they_are():
     ticker = Ticker(60)
     assert "Ticker" in repr(ticker)
     ticker.stop()
+
+
+def test_a_timer_is_stopped_while_the_interpreter_ends():
+    """By a finalizer, after the thread state of its prepared goroutine is gone."""
+    prints(
+        """
+        import goroutines
+
+        class Owner:
+            def __init__(self):
+                self.timers = [goroutines.after_func(600, print) for _ in range(100)]
+
+            def __del__(self):
+                for timer in self.timers:
+                    timer.stop()
+
+        owner = Owner()
+        owner.self = owner
+        kept = [owner, Owner()]
+        """,
+        "",
+    )
