@@ -19,7 +19,7 @@ that releases the GIL, does not hold up the others.
 """
 
 # What the core calls is imported now: later there may be no descriptor left, or another root.
-from . import _elem, _forked, _import_locks, _inherit, debug, sync  # noqa: F401
+from . import _elem, _forked, _import_locks, _inherit, context, debug, sync  # noqa: F401
 from ._core import (
     Chan,
     ChannelClosed,
@@ -45,6 +45,7 @@ from ._core import (
 )
 from ._hook import ExceptHookArgs, excepthook
 from ._types import Selected
+from .group import Group, Result
 from .timers import Ticker, Timer, after, after_func
 
 __all__ = [
@@ -53,13 +54,16 @@ __all__ = [
     "DeadlockError",
     "ExceptHookArgs",
     "GoroutineExit",
+    "Group",
     "RecvChan",
+    "Result",
     "Selected",
     "SendChan",
     "Ticker",
     "Timer",
     "after",
     "after_func",
+    "context",
     "debug",
     "excepthook",
     "go",
