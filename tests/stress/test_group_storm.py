@@ -54,6 +54,12 @@ WAYS = [
 ]
 
 
+def ends_it():
+    """Many members wait for good."""
+    sleep(0.003)
+    raise KeyError
+
+
 def caught(scene):
     """The failures that a scene ends with."""
     try:
@@ -97,25 +103,21 @@ def test_failures_at_any_moment(procs):
 
             def scene(member=member, limit=limit, body_fails=body_fails, results=results):
                 with Group(limit=limit) as g:
+                    g.go(ends_it)
                     for i in range(rng.choice([1, 30, 100])):
                         results.append(g.go(member, i))
-                        if limit and i > 20 and not g.context.err():
-                            # All places may be taken by members that wait for good.
-                            raise KeyError
                     for _ in range(rng.choice([0, 1, 10, 50])):
                         gosched()
                     if body_fails:
-                        raise KeyError
-                    # End those that wait for good.
-                    g.go(lambda: (sleep(0.003), exec("raise KeyError")))
+                        raise IndexError
 
             got = caught(scene)
             assert sorted(begun) == sorted(ended)
             assert all(r.done for r in results)
             booms = [e for e in got if isinstance(e, Boom)]
             assert sorted(map(id, booms)) == sorted(map(id, raised))
-            assert sum(isinstance(e, KeyError) for e in got) <= 1
-            assert len(got) == len(booms) + sum(isinstance(e, KeyError) for e in got)
+            others = [type(e) for e in got if not isinstance(e, Boom)]
+            assert set(others) <= {KeyError, IndexError} and len(set(others)) == len(others)
 
     execute(procs, main)
     assert eventually(lambda: num_goroutine() == 0)
