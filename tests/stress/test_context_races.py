@@ -162,7 +162,7 @@ def test_dropped_by_the_collector(procs):
                 child = with_timeout(ctx, 3600)
                 done = child.done() if mine.random() < 0.5 else None
                 del ctx, child
-                if mine.random() < 0.1:
+                if mine.random() < 0.02:
                     gc.collect()
                 if done is not None and mine.random() < 0.3:
                     done.recv_ok(timeout=60)
