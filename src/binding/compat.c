@@ -38,6 +38,63 @@ bool compat_is_clean(PyThreadState *ts) {
     return !ts->context && no_thread_locals(ts) && no_exception(ts) && no_hooks(ts) && no_trash(ts);
 }
 
+/* ---- dictionaries that are watched ---- */
+
+#if PY_VERSION_HEX < 0x030c0000
+
+bool compat_unchanged(struct compat_watch *w, PyObject *dict) {
+    uint64_t version = ((PyDictObject *)dict)->ma_version_tag; /* of all dictionaries: never 0 */
+    bool unchanged = w->version == version;
+    w->version = version;
+    return unchanged;
+}
+
+#else
+
+#define WATCHES 4
+static struct compat_watch *watches[WATCHES];
+static int nwatches;
+
+static int note_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value) {
+    (void)event, (void)key, (void)value;
+    for (int i = 0; i < nwatches; i++)
+        if (watches[i]->dict == dict)
+            watches[i]->unchanged = false;
+    return 0;
+}
+
+/* An interpreter has 8 watchers for all extensions: without one, dict counts as ever changing. */
+static void watch(struct compat_watch *w, PyObject *dict) {
+    static int watcher = -1;
+    w->dict = dict;
+    if (watcher < 0)
+        watcher = PyDict_AddWatcher(note_change);
+    if (watcher < 0 || nwatches == WATCHES || PyDict_Watch(watcher, dict) < 0)
+        PyErr_Clear();
+    else
+        watches[nwatches++] = w;
+}
+
+static bool is_watched(struct compat_watch *w) {
+    for (int i = 0; i < nwatches; i++)
+        if (watches[i] == w)
+            return true;
+    return false;
+}
+
+bool compat_unchanged(struct compat_watch *w, PyObject *dict) {
+    if (w->unchanged)
+        return true;
+    if (!w->dict)
+        watch(w, dict);
+    w->unchanged = is_watched(w);
+    return false;
+}
+
+#endif
+
+/* ---- switching, exceptions ---- */
+
 #if PY_VERSION_HEX < 0x030c0000
 #define Py_BUILD_CORE 1
 #include "internal/pycore_pystate.h"

@@ -109,6 +109,20 @@ static inline void compat_release_collector(int held) {
         PyGC_Enable();
 }
 
+/* A dictionary that is asked the same question again and again: has it changed since? Zero at first. */
+struct compat_watch {
+    PyObject *dict; /* kept alive by somebody else for ever; NULL: not watched yet */
+#if PY_VERSION_HEX >= 0x030c0000
+    bool unchanged; /* the interpreter tells of each change, just before it is made */
+#else
+    uint64_t version;
+#endif
+};
+
+/* Whether dict (always the same one) is as it was at the call before. False: the answer that is looked
+ * up now, before any other code runs, may be kept. With the GIL. */
+bool compat_unchanged(struct compat_watch *w, PyObject *dict);
+
 /* The exception being raised, as one object (taken away), or NULL. */
 PyObject *compat_fetch(void);
 /* Raises exc; takes the reference. */

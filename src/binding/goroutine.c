@@ -265,23 +265,34 @@ static PyObject *call(struct goroutine *gr) {
     return PyObject_Vectorcall(gr->fn, args, (size_t)(n - nkw), gr->kwnames);
 }
 
-/* threading.settrace() and setprofile() hold for goroutines as for threads. */
-static int install_hooks(void) {
-    PyObject *threading = helper("goroutines._inherit", "threading");
-    PyObject *install = NULL;
-    if (!threading)
-        return -1;
+/* Whether threading's dictionary has a hook: the only question that every goroutine asks. */
+static bool any_hook(PyObject *names) {
     static PyObject *trace, *profile;
     if (!trace)
         trace = PyUnicode_InternFromString("_trace_hook");
     if (!profile)
         profile = PyUnicode_InternFromString("_profile_hook");
-    PyObject *names = PyModule_GetDict(threading);
     PyObject *t = PyDict_GetItemWithError(names, trace),
              *p = PyDict_GetItemWithError(names, profile);
-    if ((!t || t == Py_None) && (!p || p == Py_None))
+    return (t && t != Py_None) || (p && p != Py_None);
+}
+
+/* threading.settrace() and setprofile() hold for goroutines as for threads. */
+static int install_hooks(void) {
+    static PyObject *names;
+    static struct compat_watch watch;
+    static bool any;
+    if (!names) {
+        PyObject *threading = helper("goroutines._inherit", "threading");
+        if (!threading)
+            return -1;
+        names = PyModule_GetDict(threading);
+    }
+    if (!compat_unchanged(&watch, names))
+        any = any_hook(names);
+    if (!any)
         return 0;
-    install = helper("goroutines._inherit", "install_hooks");
+    PyObject *install = helper("goroutines._inherit", "install_hooks");
     PyObject *done = install ? PyObject_CallNoArgs(install) : NULL;
     Py_XDECREF(done);
     return done ? 0 : -1;
@@ -332,13 +343,18 @@ static _Noreturn void exit_forked(PyObject *result) {
     _exit(1); /* end() does not return */
 }
 
+#if PY_VERSION_HEX >= 0x030d0000
 /* asyncio keeps the running loop by thread state, out of our sight. */
 static bool in_event_loop(void) {
     static PyObject *name, *get_running_loop;
+    static struct compat_watch watch;
+    PyObject *modules = PyImport_GetModuleDict();
     if (!get_running_loop) {
+        if (compat_unchanged(&watch, modules))
+            return false;
         if (!name && !(name = PyUnicode_InternFromString("_asyncio")))
             return true;
-        PyObject *asyncio = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+        PyObject *asyncio = PyDict_GetItemWithError(modules, name);
         if (!asyncio)
             return false;
         get_running_loop = PyObject_GetAttrString(asyncio, "_get_running_loop");
@@ -348,6 +364,10 @@ static bool in_event_loop(void) {
     PyErr_Clear();
     return loop != Py_None;
 }
+#else
+/* asyncio keeps the running loop among the thread locals, which compat_is_clean() has looked at. */
+static bool in_event_loop(void) { return false; }
+#endif
 
 #define CONTEXTS_CLEARED 10
 

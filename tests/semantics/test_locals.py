@@ -530,6 +530,72 @@ def test_threading_settrace_and_setprofile_reach_goroutines():
     )
 
 
+@pytest.mark.parametrize("how", ["settrace", "attribute", "dictionary"])
+def test_each_change_of_threadings_hooks_is_seen(how):
+    """The core does not look at the hooks each time, but is told of changes."""
+    prints(
+        f"""
+        import sys, threading
+        import goroutines as G
+        how = {how!r}
+        """
+        """
+        def tracer(frame, event, arg):
+            return None
+        def change(hook):
+            if how == "settrace":
+                threading.settrace(hook)
+            elif how == "attribute":
+                threading._trace_hook = hook
+            else:
+                vars(threading).update(_trace_hook=hook)
+        def main():
+            seen = G.Chan()
+            def look():
+                seen.send(sys.gettrace() is tracer)
+            answers = []
+            for hook in [None, tracer, None, None, tracer, tracer, None]:
+                change(hook)
+                for _ in range(2):
+                    G.go(look)
+                    answers.append(seen.recv())
+            print(*map(int, answers))
+        G.run(main)
+        """,
+        "0 0 1 1 0 0 0 0 1 1 1 1 0 0",
+    )
+
+
+def test_a_goroutine_that_leaves_an_event_loop_behind_leaves_none_to_the_next():
+    prints(
+        """
+        import goroutines as G
+        def main():
+            over = G.Chan()
+            def quick():
+                over.send(None)
+            G.go(quick)  # before asyncio is imported
+            over.recv()
+            import asyncio
+            loop = asyncio.new_event_loop()
+            def leave():
+                asyncio._set_running_loop(loop)
+                over.send(None)
+            def look():
+                over.send(asyncio._get_running_loop())
+            for _ in range(3):
+                G.go(leave)
+                over.recv()
+                G.gosched()
+                G.go(look)
+                print(over.recv())
+            loop.close()
+        G.run(main)
+        """,
+        "None\nNone\nNone",
+    )
+
+
 def test_sys_settrace_is_the_goroutines_own():
     done = script(
         """
