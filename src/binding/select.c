@@ -15,8 +15,30 @@ typedef struct {
 
 static PyTypeObject Case_Type;
 
+/* A loop with a select makes its cases anew each time, so dead ones are kept: untracked, with nothing in
+ * them. GIL. */
+#define FREE_CASES 32
+static CaseObject *free_cases[FREE_CASES];
+static int nfree_cases;
+
+static CaseObject *case_alloc(void) {
+    if (nfree_cases == 0)
+        return PyObject_GC_New(CaseObject, &Case_Type);
+    PyObject *k = (PyObject *)free_cases[--nfree_cases];
+    _Py_NewReference(k);
+    return (CaseObject *)k;
+}
+
+/* One that has been finalized would not be so again. */
+static void case_free(CaseObject *k) {
+    if (nfree_cases < FREE_CASES && !PyObject_GC_IsFinalized((PyObject *)k))
+        free_cases[nfree_cases++] = k;
+    else
+        PyObject_GC_Del(k);
+}
+
 static PyObject *case_new(ChanObject *chan, enum select_dir dir, PyObject *value) {
-    CaseObject *k = PyObject_GC_New(CaseObject, &Case_Type);
+    CaseObject *k = case_alloc();
     if (!k)
         return NULL;
     k->chan = (ChanObject *)Py_XNewRef((PyObject *)chan);
@@ -83,7 +105,7 @@ static void case_dealloc(PyObject *self) {
     Py_TRASHCAN_BEGIN(self, case_dealloc);
     Py_CLEAR(k->chan);
     Py_CLEAR(k->value);
-    PyObject_GC_Del(self);
+    case_free(k);
     Py_TRASHCAN_END;
 }
 

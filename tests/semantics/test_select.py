@@ -688,6 +688,31 @@ def test_each_dropped_case_warns():
     assert len(warned(lambda: ignore(recv(Chan()), send(Chan(), 1), recv(Chan())))) == 3
 
 
+def test_cases_that_are_made_again_and_again_warn_again_and_again():
+    """Dead cases are used again: what one has been through must not show in the next."""
+
+    def used():
+        select(*[recv(Chan()) for _ in range(50)], default=True)
+
+    for _ in range(3):
+        used()
+        assert len(warned(lambda: ignore(*[send(Chan(), 1) for _ in range(50)]))) == 50
+        assert warned(used) == []
+
+
+def test_a_dead_case_holds_neither_channel_nor_value():
+    class Thing:
+        pass
+
+    ch, thing = Chan(Thing), Thing()
+    channel, value = weakref.ref(ch), weakref.ref(thing)
+    select(send(ch, thing), default=True)
+    del ch, thing
+    gc.collect()
+    assert channel() is None and value() is None
+    assert repr(recv(None)) == "recv(None)"
+
+
 def test_a_dropped_case_of_none_does_not_warn():
     assert warned(lambda: ignore(recv(None), send(None, 1))) == []
 
