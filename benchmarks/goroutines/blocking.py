@@ -1,0 +1,32 @@
+"""200 goroutines block in `time.sleep`, which nothing has marked, 5 ms at a time. How late is
+another one that wants to run every millisecond?
+"""
+
+import time
+
+from goroutines import go, run, sleep
+from measure import ARGUMENTS, show_lateness
+
+BLOCKED = 200
+PERIOD = 0.001
+
+
+def block() -> None:
+    while True:
+        time.sleep(0.005)
+        sleep(0)
+
+
+def main() -> None:
+    for _ in range(BLOCKED):
+        go(block)
+    lateness = []
+    for _ in range(ARGUMENTS[0]):
+        due = time.monotonic() + PERIOD
+        sleep(PERIOD)
+        lateness.append(time.monotonic() - due)
+    show_lateness("late beside 200 blocked", lateness)
+
+
+if __name__ == "__main__":
+    run(main)

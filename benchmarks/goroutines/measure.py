@@ -1,0 +1,23 @@
+"""How a program for goroutines is measured."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import goroutines
+
+sys.path.append(str(Path(__file__).parent.parent / "common"))
+from clock import *  # noqa: F403
+from clock import ARGUMENTS, timed, warm_up
+
+
+def benchmark(what: str, body: Callable[[int], object]) -> None:
+    """body(n) in a main goroutine: once to warm up, once for the clock."""
+    n = ARGUMENTS[0]
+
+    def main() -> None:
+        body(warm_up(n))
+        with timed(what, n):
+            body(n)
+
+    goroutines.run(main)
