@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,11 +18,13 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
 #endif
+#define THIS_PROCESS (-10000) /* PIDFD_SELF_THREAD, Linux 6.14 */
 
 enum {
     MAX_ARENAS = 16384, /* 16 TiB in arenas of full size; the table's memory is untouched */
     CLASSES = 100,      /* four per power of two, from 4 pages up */
-    BATCH = 32,         /* stacks taken out of the pool at a time by stack_scavenge */
+    BATCH = 32,         /* stacks taken out of the pool at a time by stack_scavenge, */
+    GUARD_BATCH = 32,   /* and guards installed at a time, at most */
     SCAVENGE_MAX = 256, /* stacks released per call: about a millisecond */
 };
 
@@ -54,12 +57,13 @@ struct pool {
 };
 
 /* A mapping full of slots, never unmapped.  Written once before arena_count counts it, except for
- * used and next, which are guarded by pools_lock. */
+ * used, guarded and next, which are guarded by pools_lock. */
 struct arena {
     char *lo, *hi;
     struct pool *pool;
     struct node *nodes; /* one for each slot */
     size_t used;        /* slots handed out so far; the others are fresh */
+    size_t guarded;     /* those that are fresh and before this one have their guards */
     struct arena *next; /* in pool->fresh */
 };
 
@@ -299,13 +303,53 @@ static void guard_install(char *slot, size_t bytes) {
     guard_mprotect(slot, bytes);
 }
 
+/* One system call for the guards of n slots from slot on: half the price.  False: not on this kernel,
+ * or not for this memory; some may be there all the same. */
+static bool guard_several(char *slot, size_t size, size_t n) {
+    static _Atomic bool refused;
+    size_t bytes = guard_bytes(size);
+    struct iovec guards[GUARD_BATCH];
+    if (n < 2 || atomic_load_explicit(&refused, memory_order_relaxed))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        guards[i] = (struct iovec){.iov_base = slot + i * size, .iov_len = bytes};
+    long done = syscall(SYS_process_madvise, THIS_PROCESS, guards, n, MADV_GUARD_INSTALL, 0);
+    if (done == (long)(n * bytes))
+        return true;
+    atomic_store_explicit(&refused, true, memory_order_relaxed);
+    return false;
+}
+
+/* As many slots from this one on as were used before it: a small program pays for few. */
+static size_t guards_ahead(const struct arena *a, size_t first) {
+    size_t n = first < GUARD_BATCH ? first : GUARD_BATCH;
+    size_t left = (size_t)(a->hi - a->lo) / a->pool->slot - first;
+    return n < left ? n : left;
+}
+
+/* The guard of a slot that was taken when it had none, and those of some that follow. */
+static void guard_fresh(struct arena *a, char *slot) {
+    size_t size = a->pool->slot, first = (size_t)(slot - a->lo) / size;
+    size_t n = guard_kind == GUARD_MADVISE ? guards_ahead(a, first) : 0;
+    if (!guard_several(slot, size, n)) {
+        guard_install(slot, guard_bytes(size));
+        return;
+    }
+    rt_lock(&pools_lock);
+    if (a->guarded < first + n)
+        a->guarded = first + n;
+    rt_unlock(&pools_lock);
+}
+
 /* ---- Allocation. ---- */
 
 /* The slot used last, else a clean one, else one never used; NULL when the pool is empty.
- * pools_lock is held. */
-static char *take(struct pool *p, bool *fresh) {
+ * *unguarded: its arena if it has no guard yet, else NULL.  pools_lock is held, and so slots are
+ * handed out in order: what `guarded` says here was installed by those who took earlier slots, for
+ * all from theirs on. */
+static char *take(struct pool *p, struct arena **unguarded) {
     struct node *list = p->dirty.next != &p->dirty ? &p->dirty : &p->clean;
-    *fresh = false;
+    *unguarded = NULL;
     if (list->next != list) {
         struct node *n = unlink_node(list->next);
         if (list == &p->dirty)
@@ -316,7 +360,8 @@ static char *take(struct pool *p, bool *fresh) {
     struct arena *a = p->fresh;
     if (a == NULL)
         return NULL;
-    *fresh = true;
+    if (a->used >= a->guarded)
+        *unguarded = a;
     push_spare(p, &a->nodes[a->used]);
     char *slot = a->lo + a->used++ * p->slot;
     if (a->lo + a->used * p->slot == a->hi)
@@ -324,35 +369,35 @@ static char *take(struct pool *p, bool *fresh) {
     return slot;
 }
 
-static char *locked_take(struct pool *p, bool *fresh) {
+static char *locked_take(struct pool *p, struct arena **unguarded) {
     rt_lock(&pools_lock);
-    char *slot = take(p, fresh);
+    char *slot = take(p, unguarded);
     rt_unlock(&pools_lock);
     return slot;
 }
 
 /* Grows the pool when it is empty; NULL when it cannot grow either. */
-static char *pool_take(struct pool *p, bool *fresh) {
+static char *pool_take(struct pool *p, struct arena **unguarded) {
     char *slot;
     do
-        slot = locked_take(p, fresh);
+        slot = locked_take(p, unguarded);
     while (slot == NULL && pool_grow(p));
-    return slot != NULL ? slot : locked_take(p, fresh); /* others may have freed some meanwhile */
+    /* Others may have freed some meanwhile. */
+    return slot != NULL ? slot : locked_take(p, unguarded);
 }
 
 int stack_alloc(size_t size, struct stack *out) {
     pthread_once(&once, setup);
     struct pool *p = pool_for(size);
-    bool fresh = false;
-    char *slot = p != NULL ? pool_take(p, &fresh) : NULL;
+    struct arena *unguarded = NULL;
+    char *slot = p != NULL ? pool_take(p, &unguarded) : NULL;
     if (slot == NULL) {
         errno = ENOMEM;
         return -1;
     }
-    size_t guard = guard_bytes(p->slot);
-    if (fresh)
-        guard_install(slot, guard);
-    *out = (struct stack){.lo = slot + guard, .hi = slot + p->slot};
+    if (unguarded != NULL)
+        guard_fresh(unguarded, slot);
+    *out = (struct stack){.lo = slot + guard_bytes(p->slot), .hi = slot + p->slot};
     return 0;
 }
 

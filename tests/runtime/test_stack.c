@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -149,6 +150,26 @@ static void check_guarded(void) {
     }
     for (int i = 0; i < N; i++)
         stack_free(stacks[i]);
+}
+
+/* Guards are installed some at a time: each stack has its own from the moment it is handed out. */
+static void *take_guarded(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 400; i++) {
+        char *guard = alloc(128 * KIB).lo - page;
+        CHECK(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, guard) == -1 && errno == EFAULT);
+        CHECK(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, guard + page - 16) == -1);
+        CHECK(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, guard + page) == 0);
+    }
+    return NULL;
+}
+
+static void test_guards_at_once(void) {
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, take_guarded, NULL) == 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
 static void test_guard_default(void) {
@@ -393,6 +414,7 @@ int main(void) {
     passes_in_child("addresses", test_addresses);
     if (!SANITIZED) {
         passes_in_child("guard_default", test_guard_default);
+        passes_in_child("guards_at_once", test_guards_at_once);
         passes_in_child("guard_madvise", test_guard_madvise);
         passes_in_child("guard_mprotect", test_guard_mprotect);
         passes_in_child("guard_none", test_guard_none);
