@@ -3,7 +3,8 @@
 Each program runs twice, with different N; the difference is free of start-up. Counted by `perf
 stat` where the processor's counters can be had, else by valgrind's callgrind, which follows our
 stacks well enough for totals and for a function's own instructions (not for inclusive ones across
-a switch). sysmon's looks are counted too; repeated counts differ by less than 1 %.
+a switch). sysmon's looks are counted too, more of them on a busy machine, where everything takes
+longer; on a quiet one repeated counts differ by less than 1 %.
 
     python benchmarks/instructions.py [--functions COUNT] [PROGRAM ...]
     python benchmarks/instructions.py --check     fails when one has grown by more than 5 %
@@ -41,6 +42,7 @@ PROGRAMS = [
 WARMED_UP = set(PROGRAMS) - {"ring"}  # measure.benchmark() does N / 10 more
 SMALL, LARGE = 2_000, 22_000
 MAY_GROW = 0.05
+TRIES = 3  # chance only adds: the least count is the best
 LEFT_OUT = 75
 ENVIRONMENT = os.environ | {"GOMAXPROCS": "1", "PYTHONHASHSEED": "1"}
 
@@ -120,8 +122,12 @@ def this_build(how: str) -> str:
     return f"{version}{optimized}, {compiler}, {platform.machine()}, {how}"
 
 
-def compare(name: str, counted: int, expected: int) -> bool:
+def compare(name: str, expected: int, how: str) -> bool:
     """Whether it has grown too much, and says so."""
+    counted = per_operation(name, how)[""]
+    for _ in range(TRIES - 1):
+        if counted > expected * (1 + MAY_GROW):
+            counted = min(counted, per_operation(name, how)[""])
     change = counted / expected - 1
     grown = change > MAY_GROW
     verdict = "GROWN: was" if grown else "table:"
@@ -135,10 +141,7 @@ def check(table: dict[str, dict[str, int]], build: str, how: str) -> int:
     if build not in table:
         print(f"left out: {TABLE.name} has no column for {build}")
         return LEFT_OUT
-    grown = [
-        compare(name, per_operation(name, how)[""], expected)
-        for name, expected in table[build].items()
-    ]
+    grown = [compare(name, expected, how) for name, expected in table[build].items()]
     return 1 if any(grown) else 0
 
 
