@@ -50,18 +50,20 @@ void note_poke(struct note *n) {
         futex_wake(&n->state);
 }
 
+enum note_result note_look(struct note *n) {
+    uint32_t state = POKED;
+    /* A wake-up may overtake: only a poke that is still there is taken away. */
+    if (atomic_compare_exchange_strong_explicit(&n->state, &state, CLEAR, memory_order_acquire,
+                                                memory_order_acquire))
+        return NOTE_POKED;
+    return state == WOKEN ? NOTE_WOKEN : NOTE_TIMEDOUT;
+}
+
 enum note_result note_sleep(struct note *n, int64_t deadline) {
     for (;;) {
-        uint32_t state = atomic_load_explicit(&n->state, memory_order_acquire);
-        if (state == WOKEN)
-            return NOTE_WOKEN;
-        if (state == POKED) {
-            /* A wake-up may overtake: only a poke that is still there is taken away. */
-            if (atomic_compare_exchange_strong_explicit(&n->state, &state, CLEAR,
-                                                        memory_order_acquire, memory_order_relaxed))
-                return NOTE_POKED;
-            continue;
-        }
+        enum note_result pending = note_look(n);
+        if (pending != NOTE_TIMEDOUT)
+            return pending;
         int err = futex_wait_until(&n->state, CLEAR, deadline);
         if (err == ETIMEDOUT)
             return NOTE_TIMEDOUT;

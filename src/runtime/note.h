@@ -29,6 +29,8 @@ void note_wakeup(struct note *n);
 void note_poke(struct note *n);
 /* Until woken or poked, until `deadline` (rt_now() time; NOTE_FOREVER for none), or a signal. */
 enum note_result note_sleep(struct note *n, int64_t deadline);
+/* The same with a deadline that is over, and without a system call. */
+enum note_result note_look(struct note *n);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 int64_t rt_now(void);
