@@ -1,4 +1,4 @@
-/* fork(): the child has one thread, and forgets all goroutines, Ms and timers. */
+/* fork(): the child has one thread, and forgets all goroutines, Ms, timers and who waits for a descriptor. */
 #include "proc_internal.h"
 
 void sched_fork_prepare(void) {
@@ -46,6 +46,7 @@ struct g *sched_fork_child(void) {
     stack_fork_child();
     glist_fork_child();
     sched.idle_m = sched.all_m = sched.timer_m = NULL;
+    atomic_store(&sched.poller_m, NULL);
     atomic_store(&sched.timer_m_until, TIMER_NEVER);
     atomic_store(&sched.threads, 0);
     atomic_store(&sched.idle_threads, 0);
@@ -58,6 +59,7 @@ struct g *sched_fork_child(void) {
     ps_fork_child();
     rt_unlock(&sched.lock);
     timers_fork_child();
+    netpoll_fork_child();
     fences_init();
     sysmon_init();
     return g;

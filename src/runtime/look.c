@@ -66,7 +66,8 @@ static bool ps_asleep(void) {
 bool sched_asleep(void) {
     timers_hold(); /* or one might be armed, or fire, between the two looks */
     rt_lock(&sched.lock);
-    bool asleep = !sched.queue.len && !sched.without_p && ps_asleep() && natives_asleep();
+    bool asleep = !sched.queue.len && !sched.without_p && ps_asleep() && natives_asleep() &&
+                  !netpoll_waiters(); /* last: one who was woken has been queued before */
     rt_unlock(&sched.lock);
     asleep = asleep && !timers_useful();
     timers_release();

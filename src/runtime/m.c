@@ -2,6 +2,7 @@
 #include "proc_internal.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -25,6 +26,12 @@ static void idle_m_unlink(struct m *m) {
     m->idle = false;
     atomic_fetch_sub(&sched.idle_threads, 1);
     timer_m_clear(m);
+}
+
+/* Scheduler lock held. Not the one in the poller, if there is another. */
+static struct m *idle_m_choose(void) {
+    struct m *m = sched.idle_m;
+    return m && m->link && m == atomic_load(&sched.poller_m) ? m->link : m;
 }
 
 static bool m_create(struct p *p, bool spinning) {
@@ -91,7 +98,8 @@ void sched_start_m(struct p *p, bool spinning) {
             atomic_fetch_sub(&sched.nspinning, 1);
         return;
     }
-    struct m *m = sched.idle_m;
+    struct m *m = idle_m_choose();
+    bool polls = m && m == atomic_load(&sched.poller_m);
     if (m) {
         idle_m_unlink(m);
         m->next_p = p;
@@ -101,6 +109,8 @@ void sched_start_m(struct p *p, bool spinning) {
     rt_unlock(&sched.lock);
     if (m) {
         note_wakeup(&m->note);
+        if (polls)
+            netpoll_interrupt();
         return;
     }
     if (!m_create(p, spinning))
@@ -116,6 +126,8 @@ void sched_hand_off(struct m *m) {
     rt_unlock(&sched.lock);
     if (work)
         sched_start_m(p, false);
+    else
+        fill_poller();
 }
 
 static void start_spinning_m(void) {
@@ -128,6 +140,11 @@ static void start_spinning_m(void) {
         sched_start_m(p, true);
     else
         end_deep_sleep(); /* who has taken the last idle P may never look at a queue */
+}
+
+void fill_poller(void) {
+    if (poller_is_empty())
+        start_spinning_m();
 }
 
 void sched_kick(void) {
@@ -220,17 +237,19 @@ static bool idle_m_resume(struct m *m) {
     return true;
 }
 
+static bool resume_with_p(struct m *m) {
+    rt_lock(&sched.lock);
+    bool resumed = idle_m_resume(m);
+    rt_unlock(&sched.lock);
+    return resumed;
+}
+
 /* Work may have been queued after the last look at the queues and before the P was put idle. */
 static bool resume_for_missed_work(struct m *m) {
     if (!sched.host->parallel)
         return false;
     sched_full_fence(); /* pairs with sched_kick() */
-    if (!sched_work_waits())
-        return false;
-    rt_lock(&sched.lock);
-    bool resumed = idle_m_resume(m);
-    rt_unlock(&sched.lock);
-    return resumed;
+    return sched_work_waits() && resume_with_p(m);
 }
 
 /* One idle M sleeps until the next timer only. */
@@ -250,41 +269,91 @@ static int64_t sleep_until(struct m *m) {
     return until;
 }
 
-static bool resume_for_timer(struct m *m) {
-    rt_lock(&sched.lock);
-    bool resumed = idle_m_resume(m);
-    rt_unlock(&sched.lock);
-    return resumed;
-}
-
 void sched_timer_armed(int64_t when) {
     if (when < atomic_load(&sched.timer_m_until)) {
         rt_lock(&sched.lock);
         if (sched.timer_m)
             note_poke(&sched.timer_m->note);
+        if (sched.timer_m && sched.timer_m == atomic_load(&sched.poller_m))
+            netpoll_interrupt();
         rt_unlock(&sched.lock);
     }
     if (when < atomic_load(&sysmon_until))
         sysmon_wake();
 }
 
+/* ---- sleeping in the poller ---- */
+
+/* The lock of the poller comes before the seat: so a nonblocking poll that is under way cannot take the
+ * interrupt away from who has the seat. */
+static bool take_seat(struct m *m) {
+    while (poller_is_empty()) {
+        if (!netpoll_acquire()) {
+            sched_yield(); /* somebody polls without waiting, or has just come to wait */
+            continue;
+        }
+        rt_lock(&sched.lock);
+        bool seated = m->idle && !atomic_load(&sched.poller_m);
+        if (seated)
+            atomic_store(&sched.poller_m, m);
+        rt_unlock(&sched.lock);
+        if (seated)
+            return true;
+        netpoll_release();
+        return false;
+    }
+    return false;
+}
+
+/* As note_sleep(), for who has the seat, which is given back. *woken: how many goroutines have been
+ * queued. */
+static enum note_result sleep_in_poller(struct m *m, int64_t until, int *woken) {
+    enum note_result result = note_look(&m->note);
+    if (result == NOTE_TIMEDOUT) {
+        *woken = netpoll_block(until);
+        result = note_look(&m->note);
+        if (result == NOTE_TIMEDOUT && rt_now() < until)
+            result = NOTE_POKED;
+    }
+    atomic_store(&sched.poller_m, NULL);
+    netpoll_release();
+    return result;
+}
+
+/* With a GIL, a goroutine that is inside with a P comes to the queues itself. At the end the host, which
+ * is about to go, is not asked. */
+static bool of_use_now(void) {
+    if (sched.host->parallel)
+        return true;
+    return !sched_stopping() && sched.host->interpreter_holder() != HOLDER_WITH_P;
+}
+
+/* Sleeps until there is a P for m and something to do.
+ *
+ * Who has queued goroutines from the poller and is of no use now, stays out of it: as long as others
+ * run, they poll by themselves, and each event would wake m for nothing. When they are out of work one
+ * of them takes the seat; when they are blocked sysmon fills it. */
 static void sleep_idle(struct m *m) {
-    for (;;) {
-        switch (note_sleep(&m->note, sleep_until(m))) {
-        case NOTE_WOKEN: {
-            struct p *p = m->next_p;
+    for (bool stay_out = false;;) {
+        int woken = 0;
+        int64_t until = sleep_until(m);
+        bool seated = !stay_out && take_seat(m);
+        enum note_result result = seated ? sleep_in_poller(m, until, &woken)
+                                         : note_sleep(&m->note, until);
+        bool resumed = result == NOTE_WOKEN;
+        if (resumed) {
             rt_lock(&sched.lock);
-            m_take(m, p);
+            m_take(m, m->next_p);
             rt_unlock(&sched.lock);
+        } else if (result == NOTE_TIMEDOUT || (woken && of_use_now())) {
+            resumed = resume_with_p(m);
+        }
+        /* For those who were woken; and if the seat is empty now, for sysmon to watch it. */
+        if (woken > 1 || (woken && !resumed) || (seated && resumed && netpoll_waiters()))
+            sched_kick();
+        if (resumed)
             return;
-        }
-        case NOTE_TIMEDOUT:
-            if (resume_for_timer(m))
-                return;
-            break;
-        default:
-            break; /* a poke: an earlier timer; a signal */
-        }
+        stay_out = stay_out || woken;
     }
 }
 

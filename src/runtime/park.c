@@ -167,6 +167,7 @@ static void park_wired(struct g *g) {
         sched_hand_off(m);
     else
         count_without_p(-1);
+    fill_poller();
     sched.host->block(g);
     sched_poke_watcher();
     while (note_sleep(&g->note, NOTE_FOREVER) != NOTE_WOKEN)

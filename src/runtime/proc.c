@@ -304,7 +304,18 @@ static struct g *fair_pick(struct p *p) {
     return turn % 2 ? global_get_one() : runq_get_ring(&p->runq);
 }
 
-static struct g *find_on(struct m *m, struct p *p) {
+/* What it finds is queued here; or it is the goroutine that is being left. */
+static struct g *poll_descriptors(struct m *m, struct p *p) {
+    if (!poller_is_empty())
+        return NULL;
+    int woken = netpoll_poll();
+    if (woken > 1)
+        sched_kick();
+    struct g *g = woken ? runq_get(&p->runq) : NULL;
+    return g ? g : same_again(m, LEAVE_PARK);
+}
+
+static struct g *find_on(struct m *m, struct p *p, bool polled) {
     struct g *g = NULL;
     if (timers_next() != TIMER_NEVER)
         timers_run(rt_now());
@@ -318,6 +329,8 @@ static struct g *find_on(struct m *m, struct p *p) {
         g = global_get(p);
     if (!g)
         g = same_again(m, LEAVE_YIELD);
+    if (!g && !polled)
+        g = poll_descriptors(m, p);
     if (!g)
         g = steal(m, p);
     return g;
@@ -325,14 +338,16 @@ static struct g *find_on(struct m *m, struct p *p) {
 
 /* A goroutine for this M, which has a P then. NULL: the M is to end. */
 static struct g *find_runnable(struct m *m) {
-    for (;;) {
+    for (bool polled = false;;) {
         struct p *p = m->own_p;
         if (p && !m->dying && p_in_use(p) && !sched_stopping()) {
-            struct g *g = find_on(m, p);
+            struct g *g = find_on(m, p, polled);
             if (g)
                 return g;
             if (m->leaving) {
                 let_go(m); /* which may have queued something */
+                polled =
+                    true; /* a moment ago; and if nothing was queued, it will wait in the poller */
                 continue;
             }
         }
@@ -340,6 +355,7 @@ static struct g *find_runnable(struct m *m) {
         if (m->dying)
             return NULL;
         go_idle(m);
+        polled = false;
     }
 }
 

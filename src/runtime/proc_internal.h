@@ -2,6 +2,7 @@
 #ifndef GOROUTINES_PROC_INTERNAL_H
 #define GOROUTINES_PROC_INTERNAL_H
 
+#include "netpoll.h"
 #include "proc.h"
 #include "timer.h"
 
@@ -49,6 +50,8 @@ struct sched {
     struct m *all_m;
     struct m *timer_m; /* the idle M that sleeps until the next timer */
     _Atomic int64_t timer_m_until;
+    struct m
+        *_Atomic poller_m; /* the idle M that sleeps in the poller; set with the lock, cleared by itself */
     _Atomic int64_t threads, idle_threads, max_threads;
     _Atomic bool threads_ran_out, shortage_told;
     _Atomic int nspinning;
@@ -116,6 +119,11 @@ static inline bool g_wired(struct g *g) {
     return atomic_load_explicit(&g->wired, memory_order_relaxed) > 0;
 }
 
+/* Somebody waits for a descriptor, and no M sleeps in the poller. */
+static inline bool poller_is_empty(void) {
+    return netpoll_waiters() && !atomic_load(&sched.poller_m);
+}
+
 /* fence.c */
 void fences_init(void);
 
@@ -136,6 +144,8 @@ void m_link(struct m *m); /* on its thread, first thing; takes m->next_p */
 void m_unlink(struct m *m);
 void stop_spinning(struct m *m, bool found);
 void go_idle(struct m *m); /* returns with a P */
+/* The caller leaves no M behind that looks for work: gets one for the poller, if it is empty. */
+void fill_poller(void);
 
 /* proc.c */
 void *m_main(void *m); /* an M's thread */

@@ -1,11 +1,13 @@
 /* sysmon: the thread without a P that watches the others, after Go's (runtime/proc.go).
  *
  * It hands off the P of a goroutine that blocks outside the host while others wait, preempts one
- * that has run for 10 ms while others wait, and runs the timers that nobody else has time for.
+ * that has run for 10 ms while others wait, runs the timers that nobody else has time for, and sees to
+ * it that somebody asks the poller.
  *
  * How often it looks: every 20 us while it finds something to do, then less and less often, down to
  * every 400 us, while goroutines run. When for a while nobody has waited behind a running goroutine,
- * it sleeps until the next timer is due or until somebody queues a goroutine (sched_kick). */
+ * nor for a descriptor with nobody in the poller, it sleeps until the next timer is due or until
+ * somebody queues a goroutine (sched_kick). */
 #include <errno.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -21,6 +23,7 @@
 #define BLOCKED_AFTER (30 * US)
 #define TIME_SLICE (10000 * US)
 #define TIMER_SLACK (200 * US) /* an idle M comes first */
+#define POLL_AFTER (10000 * US)
 #define SCAVENGE_AFTER (5000000000)
 #define SYSMON_STACK (128 << 10)
 
@@ -137,6 +140,40 @@ static void preempt(int64_t now) {
     }
 }
 
+/* ---- the poller ---- */
+
+/* Who runs asks the poller when there is nothing else to run, which may take long. */
+static void poll_late(int64_t now) {
+    if (now - netpoll_last() >= POLL_AFTER && netpoll_poll())
+        sched_kick();
+}
+
+/* A goroutine runs, or will at once, on a P. *blocked_p: one that is blocked, else NULL. */
+static bool anybody_runs(bool interpreter_free, int64_t now, struct p **blocked_p) {
+    *blocked_p = NULL;
+    int n = atomic_load(&sched.nallp);
+    for (int i = 0; i < n; i++) {
+        struct p *p = sched.allp[i];
+        if (!atomic_load(&p->m))
+            continue;
+        if (!blocked(p, interpreter_free, now))
+            return true;
+        *blocked_p = p;
+    }
+    return false;
+}
+
+/* Nobody sleeps in the poller, and nobody will come by, as all who have a P are blocked: an M is given
+ * one of these Ps, or an idle one. It finds nothing to do and goes to sleep in the poller. */
+static bool fill_seat(int64_t now) {
+    bool parallel = sched.host->parallel;
+    bool interpreter_free = parallel || sched.host->interpreter_holder() == HOLDER_NONE;
+    struct p *p;
+    if (anybody_runs(interpreter_free, now, &p))
+        return false;
+    return start_idle_p() || (p && take(p, &sched.handoffs));
+}
+
 /* ---- the loop ---- */
 
 /* When a timer is late, so that it is sysmon's. */
@@ -154,9 +191,12 @@ static void look(void) {
     int64_t now = rt_now();
     run_late_timers(now);
     preempt(now); /* always: it also keeps the notes on who has run since when */
+    bool empty = poller_is_empty();
+    if (empty)
+        poll_late(now);
     bool waits = sched_work_waits();
-    bool did = waits && put_to_work(now);
-    sysmon.quiet_rounds = waits ? 0 : sysmon.quiet_rounds + 1;
+    bool did = waits ? put_to_work(now) : empty && fill_seat(now);
+    sysmon.quiet_rounds = waits || empty ? 0 : sysmon.quiet_rounds + 1;
     sysmon.rounds = did ? 0 : sysmon.rounds + 1;
     if (did)
         sysmon.delay = LOOK_SHORT;
@@ -173,7 +213,7 @@ static void deep_sleep(void) {
     int64_t until = next_timer();
     atomic_store(&sysmon_until, until);
     until = next_timer(); /* armed before the store was seen */
-    if (!sched_work_waits() && !atomic_load(&sched.stopping)) {
+    if (!sched_work_waits() && !poller_is_empty() && !atomic_load(&sched.stopping)) {
         int64_t scavenge = stack_idle_dirty() ? rt_now() + SCAVENGE_AFTER : NOTE_FOREVER;
         enum note_result r = note_sleep(&sysmon.note, scavenge < until ? scavenge : until);
         if (r == NOTE_TIMEDOUT && scavenge < until)

@@ -2,10 +2,13 @@
  * check-c: skip asan tsan valgrind (a fork of a process with several threads: TSan starts no threads
  * in the child, ASan's allocator may be locked there for ever, and to valgrind all is lost that the
  * threads of the parent were about to make) */
+#include "netpoll.h"
 #include "notify.h"
 #include "sema.h"
 
 #include "host.h"
+
+#include <errno.h>
 
 static struct g *forked_g;
 
@@ -42,6 +45,35 @@ static void meet_ghosts(void) {
     CHECK(chan_send(haunted, NULL, CHAN_POLL) == CHAN_WOULD_BLOCK);
     CHECK(chan_recv(haunted, &v, rt_now() + MS) == CHAN_TIMEOUT);
     CHECK(chan_close(haunted));
+}
+
+/* Goroutines wait for it in the parent only, and there they go on waiting. */
+static int haunted_pipe[2];
+
+static void wait_for_pipe(void *fd) {
+    CHECK(netpoll_wait((int)(long)fd, NETPOLL_READ, NOTE_FOREVER) == 0);
+}
+
+static void wait_for_pipe_too(void *arg) {
+    struct chan **c = arg;
+    send_value(c[0], netpoll_wait(haunted_pipe[0], NETPOLL_READ, rt_now() + MS));
+}
+
+static void poll_in_child(void) {
+    static struct chan *c[1];
+    struct chan *done = new_chan(1);
+    int mine[2];
+    CHECK(netpoll_waiters() == 0);
+    c[0] = new_chan(0);
+    go(wait_for_pipe_too, c);
+    CHECK(recv_value(c[0]) == ETIMEDOUT);
+    CHECK(pipe(mine) == 0);
+    go_done(wait_for_pipe, (void *)(long)mine[0], done);
+    sched_sleep(rt_now() + MS);
+    CHECK(write(mine[1], "x", 1) == 1);
+    wait_for_done(done, 1);
+    close(mine[0]);
+    close(mine[1]);
 }
 
 static void work_in_child(void) {
@@ -87,6 +119,7 @@ static void check_child(bool was_goroutine) {
     check_queues();
     if (!chan_is_closed(haunted))
         meet_ghosts();
+    poll_in_child();
     work_in_child();
     for (size_t i = 0; i < sizeof mine; i++)
         CHECK(mine[i] == 0x5a); /* nobody was given this stack */
@@ -148,7 +181,7 @@ static void wait_for_work(void *arg) {
 }
 
 static void forks(bool is_goroutine) {
-    struct chan *done = new_chan(8);
+    struct chan *done = new_chan(8), *polled = new_chan(2);
     register_handlers();
     sema_init(&locked, 0);
     wait_group_init(&working);
@@ -159,6 +192,11 @@ static void forks(bool is_goroutine) {
     }
     wait_for_waiters(&locked.lock, &locked.waiters, 3);
     wait_for_waiters(&working.list.lock, &working.list.waiters, 3);
+    CHECK(pipe(haunted_pipe) == 0);
+    for (int i = 0; i < 2; i++)
+        go_done(wait_for_pipe, (void *)(long)haunted_pipe[0], polled);
+    while (netpoll_waiters() < 2)
+        yield();
     haunted = new_chan(0);
     for (int i = 0; i < 3; i++)
         go_done(wait_for_close, haunted, done);
@@ -174,6 +212,9 @@ static void forks(bool is_goroutine) {
     sema_release(&locked, 1);
     CHECK(wait_group_add(&working, -1));
     wait_for_done(done, 17);
+    CHECK(netpoll_waiters() == 2);
+    CHECK(write(haunted_pipe[1], "x", 1) == 1);
+    wait_for_done(polled, 2);
 }
 
 static void from_goroutine(void) { forks(true); }
