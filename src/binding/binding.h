@@ -8,6 +8,7 @@
 #include "compat.h"
 
 #include "chan.h"
+#include "netpoll.h"
 #include "note.h"
 #include "proc.h"
 #include "timer.h"
@@ -230,6 +231,9 @@ bool foreign_on_stack(struct g *g);
 
 /* neighbours.c */
 int neighbours_init(void);
+
+/* netpoll.c */
+extern PyMethodDef netpoll_methods[];
 
 /* process.c */
 int fork_init(void);

@@ -262,7 +262,7 @@ static bool asleep_for_good(void) {
     timers_hold();
     bool useful = timers_useful();
     timers_release();
-    if (useful)
+    if (useful || netpoll_waiters())
         return false;
     struct census c = take_census();
     return c.asleep == c.alive && !sched_work_waits() && !deadlock_other_threads();

@@ -42,6 +42,8 @@ from ._core import (
     sleep,
     stack_size,
     unlock_os_thread,
+    wait_readable,
+    wait_writable,
 )
 from ._hook import ExceptHookArgs, excepthook
 from ._types import Selected
@@ -81,6 +83,8 @@ __all__ = [
     "stack_size",
     "sync",
     "unlock_os_thread",
+    "wait_readable",
+    "wait_writable",
 ]
 
 
