@@ -25,6 +25,7 @@ struct goroutine {
     PyObject *created_code;
     int created_lasti;
     PyObject *decimal_context; /* to be set when it starts, or NULL */
+    PyObject *thread_handle;   /* of a patched thread, from Python 3.13: told when it has ended */
     /* An exception (instance) for its next blocking point, or earlier: see interrupt.c. */
     PyObject *pending;
     bool async_sent; /* pending has also been announced to the eval loop */
@@ -60,6 +61,8 @@ struct g *goroutine_new(const char *who, PyObject *const *args, Py_ssize_t nargs
                         PyObject *kwnames);
 /* -1 with a TypeError in which `who` is called. */
 int goroutine_check_callable(const char *who, PyObject *fn);
+/* One that was not queued yet starts with an empty context, as a thread does. */
+void goroutine_empty_context(struct g *g);
 /* Takes back one that was never queued. */
 void goroutine_discard(struct g *g);
 /* Begun or not, but not ended. */
@@ -123,6 +126,12 @@ void run_goroutine_failed(struct goroutine *gr, PyObject *exc);
 void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc); /* steals both */
 bool run_under_way(void);
 void run_fork_child(void);
+
+/* Calls fn(arg) on the main thread, if the caller is the main goroutine and run() was called there. False:
+ * it was not called. *result: as returned; its exception is raised here. */
+bool run_on_main_thread(PyObject *(*fn)(void *arg), void *arg, PyObject **result);
+/* The main thread is to look for signals. */
+void run_poke(void);
 
 /* member.c */
 int member_types_init(PyObject *module);
@@ -234,6 +243,18 @@ int neighbours_init(void);
 
 /* netpoll.c */
 extern PyMethodDef netpoll_methods[];
+
+/* patch.c, patch_thread.c */
+extern PyMethodDef patch_methods[];
+bool patch_installed(const char *group);
+/* What get_ident() says when patched. */
+unsigned long patch_ident(void);
+/* A goroutine with a thread_handle has ended. */
+void patch_thread_ended(PyObject *handle);
+/* A goroutine has ended: threading may know it. */
+void patch_forget_goroutine(struct goroutine *gr);
+/* me: patch_ident() before the fork. */
+void patch_fork_child(unsigned long me);
 
 /* process.c */
 int fork_init(void);

@@ -119,6 +119,7 @@ static void drop_refs(struct goroutine *gr) {
     Py_CLEAR(gr->args);
     Py_CLEAR(gr->kwnames);
     Py_CLEAR(gr->decimal_context);
+    Py_CLEAR(gr->thread_handle);
     Py_CLEAR(gr->created_code);
     Py_CLEAR(gr->pending);
     Py_CLEAR(gr->member);
@@ -227,6 +228,13 @@ struct g *goroutine_new(const char *who, PyObject *const *args, Py_ssize_t nargs
     Py_XDECREF(context);
     drop_refs(&fresh);
     return NULL;
+}
+
+void goroutine_empty_context(struct g *g) {
+    struct goroutine *gr = goroutine_of(g);
+    Py_CLEAR(gr->decimal_context);
+    Py_CLEAR(gr->ts->context);
+    gr->ts->context_ver++;
 }
 
 void goroutine_discard(struct g *g) {
@@ -382,13 +390,20 @@ void goroutine_run(struct g *g) {
     PyThreadState *ts = gr->ts;
     if (ts->async_exc)
         Py_CLEAR(ts->async_exc);
+    PyObject *thread_handle = gr->thread_handle;
+    gr->thread_handle = NULL;
     drop_refs(gr);
+    patch_forget_goroutine(gr);
     /* Values of context variables and thread locals go here: code of theirs may park. */
     for (int i = 0; i < CONTEXTS_CLEARED && ts->context; i++)
         Py_CLEAR(ts->context); /* a finalizer may have made a new one */
     if (!compat_is_clean(ts) || in_event_loop()) {
         gr->cleared = true;
         PyThreadState_Clear(ts);
+    }
+    if (thread_handle) {
+        patch_thread_ended(thread_handle);
+        Py_DECREF(thread_handle);
     }
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(NULL);

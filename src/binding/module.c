@@ -229,7 +229,8 @@ static int exec_module(PyObject *module) {
         member_types_init(module) < 0 ||
         PyModule_AddFunctions(module, time_methods) < 0 ||
         PyModule_AddFunctions(module, debug_methods) < 0 ||
-        PyModule_AddFunctions(module, netpoll_methods) < 0)
+        PyModule_AddFunctions(module, netpoll_methods) < 0 ||
+        PyModule_AddFunctions(module, patch_methods) < 0)
         return -1;
     if (done)
         return 0;

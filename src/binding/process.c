@@ -18,6 +18,7 @@ static bool forget_chunk(struct g *g, void *current) {
 
 static void after_fork_child(void) {
     struct g *current = sched_current();
+    unsigned long ident = patch_ident();
     sched_each_g(forget_chunk, current);
     sched_fork_child();
     if (current)
@@ -27,6 +28,7 @@ static void after_fork_child(void) {
     members_fork_child();
     host_fork_child();
     run_fork_child();
+    patch_fork_child(ident);
 }
 
 int fork_init(void) {

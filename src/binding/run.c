@@ -21,8 +21,18 @@
 #define LOOK_FIRST (MS / 20)
 #define LOOK_LONGEST (5 * MS)
 
+/* What the main goroutine wants done on the main thread; on its stack. */
+struct errand {
+    PyObject *(*fn)(void *arg);
+    void *arg;
+    PyObject *result, *exc;
+    bool done;
+};
+
 struct run {
     struct note note;
+    bool on_main_thread;
+    struct errand *errand;
     struct g *main;
     uint64_t main_id;
     bool main_ended;
@@ -139,6 +149,47 @@ static void look_for_deadlock(struct run *r, int64_t *recheck) {
         interrupt_deliver_parked(r->main, error);
 }
 
+/* ---- errands ---- */
+
+static void do_errand(struct run *r) {
+    struct errand *e = r->errand;
+    if (!e)
+        return;
+    r->errand = NULL;
+    e->result = e->fn(e->arg);
+    e->exc = e->result ? NULL : compat_fetch();
+    e->done = true;
+    sched_enter_to_wake();
+    if (g_wake(r->main, WAKE_CASE(0, true)))
+        sched_kick();
+    sched_leave();
+}
+
+bool run_on_main_thread(PyObject *(*fn)(void *arg), void *arg, PyObject **result) {
+    struct run *r = current;
+    struct errand e = {.fn = fn, .arg = arg};
+    if (!r || !r->on_main_thread || r->main_ended || sched_current() != r->main)
+        return false;
+    r->errand = &e;
+    struct g *g = sched_enter();
+    sched_park_begin(g, "main thread", PARK_UNINTERRUPTIBLE);
+    if (e.done) /* while a P was waited for */
+        g_wake(g, WAKE_CASE(0, true));
+    else
+        note_poke(&r->note);
+    sched_park(g, NOTE_FOREVER);
+    sched_leave();
+    if (e.exc)
+        compat_raise(e.exc);
+    *result = e.result;
+    return true;
+}
+
+void run_poke(void) {
+    if (current)
+        note_poke(&current->note);
+}
+
 static void wait_for_main(struct run *r) {
     int64_t recheck = NOTE_FOREVER, pause = 0;
     while (!r->main_ended && !r->abandoned && !forked_away(r)) {
@@ -146,6 +197,7 @@ static void wait_for_main(struct run *r) {
         enum note_result woken = sleep_without_gil(&r->note, until);
         if (woken == NOTE_WOKEN)
             return;
+        do_errand(r);
         run_signal_handlers(r); /* one may have come just before the sleep */
         goroutine_warn_of_shortage();
         sched_kick_again();
@@ -345,6 +397,7 @@ PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
         return NULL;
     }
     goroutine_of(r.main)->is_main = true;
+    r.on_main_thread = PyThread_get_thread_ident() == main_thread_ident();
     current = &r;
     note_clear(&r.note);
     sched_watch(&r.note, true);
@@ -353,6 +406,7 @@ PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
     if (forked_away(&r))
         return outcome(&r, NULL);
     r.main_ended = true;
+    do_errand(&r); /* of a main that is not waited for */
     note_clear(&r.note);
     func_timers_stop_all();
     PyObject *late = end_all(&r);

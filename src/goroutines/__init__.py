@@ -19,7 +19,7 @@ that releases the GIL, does not hold up the others.
 """
 
 # What the core calls is imported now: later there may be no descriptor left, or another root.
-from . import _elem, _forked, _import_locks, _inherit, context, debug, sync  # noqa: F401
+from . import _elem, _forked, _import_locks, _inherit, context, debug, patch, sync  # noqa: F401
 from ._core import (
     Chan,
     ChannelClosed,
@@ -74,6 +74,7 @@ __all__ = [
     "gosched",
     "lock_os_thread",
     "num_goroutine",
+    "patch",
     "recv",
     "run",
     "select",

@@ -1,0 +1,163 @@
+/* Patching: built-in functions and methods that block are given ones that park.
+ *
+ * A built-in is reached through its PyMethodDef, whose ml_meth is read at each call. So whatever was
+ * made or imported before (`from time import sleep`, a bound method, a lock) follows when that one
+ * pointer is exchanged, and is as before when it is put back. No attribute of a module is touched.
+ *
+ * One struct patch, made with PATCH(), for each built-in. Its body is written once, for the calling
+ * convention of vectorcalls; which convention the built-in has differs between versions and is seen to
+ * here. A file patch_<module>.c has the bodies and a list of its patches; patch.c knows the lists. */
+#ifndef GOROUTINES_PATCH_H
+#define GOROUTINES_PATCH_H
+
+#include "binding.h"
+
+enum patch_convention {
+    PATCH_NOARGS,
+    PATCH_O,
+    PATCH_VARARGS,
+    PATCH_VARKW,
+    PATCH_FAST,
+    PATCH_FASTKW,
+    PATCH_METHOD, /* FASTKW and the defining class */
+    PATCH_CONVENTIONS,
+};
+
+/* Who gets the body: elsewhere the built-in itself is called, at once. */
+enum patch_where { IN_GOROUTINES, EVERYWHERE };
+
+struct patch {
+    const char *module, *type, *name; /* type: NULL for a function */
+    PyObject *(*body)(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames);
+    enum patch_where where;
+    PyCFunction entries[PATCH_CONVENTIONS]; /* what is put into ml_meth */
+    /* Once it has been found; the definition is never freed. */
+    PyMethodDef *def;
+    PyMethodDef plain;  /* as def was */
+    PyTypeObject *type_object; /* of a method; kept for ever */
+    enum patch_convention convention;
+    bool installed;
+};
+
+/* The built-in itself. Runs no Python code if that does not, and allocates nothing for the arguments () and
+ * (False,). */
+PyObject *patch_call(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames);
+
+/* The arguments that a function with these parameter names is called with; absent ones stay as they are.
+ * False: the call is wrong, and the built-in is to say how. */
+bool patch_arguments(const char *const *names, int n, PyObject **values, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *kwnames);
+
+/* A float or int of seconds that is not negative, not NaN and small enough for the clock, in ns. False: it
+ * is something else, for the built-in to deal with. */
+bool patch_seconds(PyObject *seconds, int64_t *ns);
+
+/* ---- PATCH(): the entries, one for each calling convention ---- */
+
+PyObject *patch_enter_noargs(struct patch *p, PyObject *self);
+PyObject *patch_enter_o(struct patch *p, PyObject *self, PyObject *arg);
+PyObject *patch_enter_varargs(struct patch *p, PyObject *self, PyObject *args);
+PyObject *patch_enter_varkw(struct patch *p, PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames);
+
+#define PATCH_ENTRY(f) (PyCFunction)(void (*)(void)) f
+
+/* A patch of that name for module.attribute or module.type.attribute. */
+#define PATCH(id, module_, type_, name_, body_, where_)                                           \
+    static struct patch id;                                                                       \
+    static PyObject *id##_noargs(PyObject *self, PyObject *unused) {                              \
+        (void)unused;                                                                             \
+        return patch_enter_noargs(&id, self);                                                     \
+    }                                                                                             \
+    static PyObject *id##_o(PyObject *self, PyObject *arg) {                                      \
+        return patch_enter_o(&id, self, arg);                                                     \
+    }                                                                                             \
+    static PyObject *id##_varargs(PyObject *self, PyObject *args) {                               \
+        return patch_enter_varargs(&id, self, args);                                              \
+    }                                                                                             \
+    static PyObject *id##_varkw(PyObject *self, PyObject *args, PyObject *kwargs) {               \
+        return patch_enter_varkw(&id, self, args, kwargs);                                        \
+    }                                                                                             \
+    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n) {             \
+        return patch_enter_fast(&id, self, args, n, NULL);                                        \
+    }                                                                                             \
+    static PyObject *id##_fastkw(PyObject *self, PyObject *const *args, Py_ssize_t n,             \
+                                 PyObject *kwnames) {                                             \
+        return patch_enter_fast(&id, self, args, n, kwnames);                                     \
+    }                                                                                             \
+    static PyObject *id##_method(PyObject *self, PyTypeObject *cls, PyObject *const *args,        \
+                                 Py_ssize_t n, PyObject *kwnames) {                               \
+        (void)cls;                                                                                \
+        return patch_enter_fast(&id, self, args, n, kwnames);                                     \
+    }                                                                                             \
+    static struct patch id = {                                                                    \
+        .module = module_,                                                                        \
+        .type = type_,                                                                            \
+        .name = name_,                                                                            \
+        .body = body_,                                                                            \
+        .where = where_,                                                                          \
+        .entries = {PATCH_ENTRY(id##_noargs), PATCH_ENTRY(id##_o), PATCH_ENTRY(id##_varargs),     \
+                    PATCH_ENTRY(id##_varkw), PATCH_ENTRY(id##_fast), PATCH_ENTRY(id##_fastkw),    \
+                    PATCH_ENTRY(id##_method)},                                                    \
+    };
+
+/* ---- the lists; each ends with NULL ---- */
+
+extern struct patch *const patch_time[];    /* patch_time.c */
+extern struct patch *const patch_locks[];   /* patch_lock.c */
+extern struct patch *const patch_queues[];  /* patch_queue.c */
+extern struct patch *const patch_threads[]; /* patch_thread.c */
+extern struct patch *const patch_signals[]; /* patch_signal.c */
+
+/* What a group needs besides exchanging pointers. -1 with an exception. */
+int patch_locks_install(void);
+int patch_threads_install(void);
+int patch_sqlite3_install(void); /* patch_sqlite3.c */
+void patch_sqlite3_undo(void);
+
+/* ---- semaroot.c: waiting for an object that knows nothing of goroutines ---- */
+
+/* A goroutine's wait, on its own stack: zeroes at first, and the same one for all waits of a call. */
+struct waiter {
+    void *key;
+    struct g *g;
+    int64_t since;             /* rt_now() when the call first waited */
+    unsigned long ident;       /* patch_ident() of the goroutine */
+    struct waiter *prev, *next; /* with the same key */
+    struct waiter *last;        /* of the first one: the last one */
+    struct waiter *link_prev, *link_next; /* of the first one: first ones in the same bucket */
+    bool queued;
+    bool handed; /* what it waits for was taken in its name */
+};
+
+enum waited {
+    WAIT_READY, /* ready() said so */
+    WAIT_WOKEN, /* somebody woke it: look again, unless handed */
+    WAIT_TIMEOUT,
+    WAIT_INTERRUPTED,
+};
+
+/* A goroutine waits for key. ready(arg) is asked once it can be found, within the scheduler's section: it
+ * must not run Python code. flags: as of sched_park_begin(). */
+enum waited semaroot_wait(struct waiter *w, void *key, bool (*ready)(void *arg), void *arg,
+                          const char *reason, int64_t deadline, uint32_t flags);
+/* Wakes the first one that waits for key, if any. take: for one that has waited long, takes what was set
+ * free in its name, so that it is not overtaken for ever; NULL: never. */
+void semaroot_wake(void *key, bool (*take)(void *key, struct waiter *w));
+void semaroot_wake_all(void *key);
+/* All that wait for anything. */
+void semaroot_wake_everybody(void);
+void semaroot_fork_child(void);
+
+/* ---- between patch_lock.c and patch_thread.c ---- */
+
+/* C code releases this lock: goroutines block in it. -1 with an exception. */
+int patch_lock_released_by_c(PyObject *lock);
+
+/* For os.register_at_fork(). */
+PyObject *patch_threads_after_fork(PyObject *module, PyObject *thread_handle);
+
+#endif
