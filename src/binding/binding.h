@@ -259,6 +259,7 @@ void patch_fork_child(unsigned long me);
 /* process.c */
 int fork_init(void);
 PyObject *shutdown_runtime(PyObject *module, PyObject *unused);
+PyObject *die_of_interrupt(PyObject *module, PyObject *unused);
 
 /* module.c: Python-side helpers, looked up when first used. Borrowed; NULL with an exception. */
 PyObject *helper(const char *module, const char *name);

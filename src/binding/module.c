@@ -176,6 +176,7 @@ static PyMethodDef methods[] = {
          "TimeoutError after\ntimeout seconds; ChannelClosed for a send to a closed channel.\n"
          "https://go.dev/ref/spec#Select_statements")},
     {"_shutdown", shutdown_runtime, METH_NOARGS, NULL},
+    {"_die_of_interrupt", die_of_interrupt, METH_NOARGS, NULL},
     {"_ident", ident, METH_NOARGS, NULL},
     {0},
 };

@@ -183,6 +183,7 @@ static struct group groups[] = {
     {"time", {patch_time}},
     {"threading", {patch_locks, patch_queues, patch_threads}, .install = install_threading},
     {"signal", {patch_signals}},
+    {"main goroutine", {patch_signals}}, /* what `goroutines run --no-patch` needs */
     {"sqlite3", .install = patch_sqlite3_install, .undo = patch_sqlite3_undo},
 };
 

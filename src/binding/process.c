@@ -55,3 +55,11 @@ PyObject *shutdown_runtime(PyObject *module, PyObject *unused) {
         quiet = runners_quiet(MS / 4) ? quiet + 1 : 0;
     Py_RETURN_NONE;
 }
+
+/* The process is to end as after a KeyboardInterrupt that nobody has caught: by SIGINT, when the interpreter
+ * is gone. It notes that itself when its own running of a source raises one; sys.excepthook gets it. */
+PyObject *die_of_interrupt(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    PyRun_SimpleString("raise KeyboardInterrupt");
+    Py_RETURN_NONE;
+}

@@ -1,0 +1,5 @@
+"""python -m goroutines run ..."""
+
+from .cli import main
+
+main()
