@@ -130,8 +130,8 @@ void run_fork_child(void);
 /* Calls fn(arg) on the main thread, if the caller is the main goroutine and run() was called there. False:
  * it was not called. *result: as returned; its exception is raised here. */
 bool run_on_main_thread(PyObject *(*fn)(void *arg), void *arg, PyObject **result);
-/* The main thread is to look for signals. */
-void run_poke(void);
+/* The main thread, where run() was called, is to look for signals; false: it was not called there. */
+bool run_poke(void);
 
 /* member.c */
 int member_types_init(PyObject *module);
@@ -249,6 +249,8 @@ extern PyMethodDef patch_methods[];
 bool patch_installed(const char *group);
 /* What get_ident() says when patched. */
 unsigned long patch_ident(void);
+/* The main thread has looked for signals. */
+void patch_signals_looked(void);
 /* A goroutine with a thread_handle has ended. */
 void patch_thread_ended(PyObject *handle);
 /* A goroutine has ended: threading may know it. */

@@ -6,7 +6,18 @@
 
 /* ---- calling: from any convention to a body, and to the built-in ---- */
 
-static bool as_before(struct patch *p) { return p->where == IN_GOROUTINES && !sched_current(); }
+static PyInterpreterState *main_interpreter;
+
+bool patch_in_goroutine(void) {
+    struct goroutine *gr = current_goroutine();
+    return gr && gr->ts == PyThreadState_Get();
+}
+
+/* A module's definitions are the same ones in all interpreters. */
+static bool as_before(struct patch *p) {
+    return p->where == IN_GOROUTINES ? !patch_in_goroutine()
+                                     : PyThreadState_Get()->interp != main_interpreter;
+}
 
 typedef PyObject *(*call_varkw)(PyObject *, PyObject *, PyObject *);
 typedef PyObject *(*call_fast)(PyObject *, PyObject *const *, Py_ssize_t);
@@ -52,6 +63,14 @@ static PyObject *call_with_tuple(struct patch *p, PyObject *self, PyObject *cons
     return result;
 }
 
+/* A module may have been loaded a second time: then there are two types with the same methods. */
+static PyTypeObject *defining_class(struct patch *p, PyObject *self) {
+    for (PyTypeObject *type = Py_TYPE(self); type; type = type->tp_base)
+        if (type->tp_methods == p->type_object->tp_methods)
+            return type;
+    return p->type_object;
+}
+
 PyObject *patch_call(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                      PyObject *kwnames) {
     PyCFunction f = p->plain.ml_meth;
@@ -65,7 +84,7 @@ PyObject *patch_call(struct patch *p, PyObject *self, PyObject *const *args, Py_
     case PATCH_FASTKW:
         return AS(call_fastkw, f)(self, args, nargs, kwnames);
     case PATCH_METHOD:
-        return AS(call_method, f)(self, p->type_object, args, nargs, kwnames);
+        return AS(call_method, f)(self, defining_class(p, self), args, nargs, kwnames);
     default:
         return call_with_tuple(p, self, args, nargs, kwnames);
     }
@@ -183,7 +202,8 @@ static struct group groups[] = {
     {"time", {patch_time}},
     {"threading", {patch_locks, patch_queues, patch_threads}, .install = install_threading},
     {"signal", {patch_signals}},
-    {"main goroutine", {patch_signals}}, /* what `goroutines run --no-patch` needs */
+    /* Of `goroutines run`, whatever else it patches. */
+    {"main goroutine", {patch_signals, patch_main}, .install = patch_main_install},
     {"sqlite3", .install = patch_sqlite3_install, .undo = patch_sqlite3_undo},
 };
 
@@ -291,6 +311,7 @@ static PyObject *patch(PyObject *module, PyObject *name) {
     struct group *group = group_named(name);
     if (!group || group->installed)
         Py_RETURN_NONE;
+    main_interpreter = PyInterpreterState_Main();
     if (each(group, find) < 0 || (group->install && group->install() < 0))
         return NULL;
     each(group, install);

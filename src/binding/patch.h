@@ -45,6 +45,9 @@ struct patch {
 PyObject *patch_call(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                      PyObject *kwnames);
 
+/* Whether the caller is a goroutine, and not in another interpreter that it has entered. */
+bool patch_in_goroutine(void);
+
 /* The arguments that a function with these parameter names is called with; absent ones stay as they are.
  * False: the call is wrong, and the built-in is to say how. */
 bool patch_arguments(const char *const *names, int n, PyObject **values, PyObject *const *args,
@@ -110,11 +113,13 @@ extern struct patch *const patch_time[];    /* patch_time.c */
 extern struct patch *const patch_locks[];   /* patch_lock.c */
 extern struct patch *const patch_queues[];  /* patch_queue.c */
 extern struct patch *const patch_threads[]; /* patch_thread.c */
+extern struct patch *const patch_main[];
 extern struct patch *const patch_signals[]; /* patch_signal.c */
 
 /* What a group needs besides exchanging pointers. -1 with an exception. */
 int patch_locks_install(void);
 int patch_threads_install(void);
+int patch_main_install(void);
 int patch_sqlite3_install(void); /* patch_sqlite3.c */
 void patch_sqlite3_undo(void);
 

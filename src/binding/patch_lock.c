@@ -190,7 +190,7 @@ static PyObject *racquire_body(struct patch *p, PyObject *self, PyObject *const 
                                Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     enum acquire_how how =
-        sched_current() ? parse_acquire(args, nargs, kwnames, &deadline) : AS_BUILT_IN;
+        patch_in_goroutine() ? parse_acquire(args, nargs, kwnames, &deadline) : AS_BUILT_IN;
     if (how == FAILED)
         return NULL;
     if (how == AS_BUILT_IN)
@@ -238,7 +238,7 @@ static PyObject *acquire_restore_body(struct patch *p, PyObject *self, PyObject 
                                       Py_ssize_t nargs, PyObject *kwnames) {
     Py_ssize_t count;
     unsigned long owner;
-    if (!sched_current())
+    if (!patch_in_goroutine())
         return patch_call(p, self, args, nargs, kwnames);
     if (nargs != 1 || !PyTuple_Check(args[0]) || !PyArg_ParseTuple(args[0], "nk", &count, &owner)) {
         PyErr_Clear();

@@ -40,18 +40,6 @@ static PyObject *get_now(PyObject *self) {
     return patch_call(&queue_get, self, &not_blocking, 1, NULL);
 }
 
-/* Whether get_now() has raised Empty, which is then forgotten. */
-static bool was_empty(void) {
-    PyObject *raised = compat_fetch(), *empty = helper("_queue", "Empty");
-    if (empty && PyErr_GivenExceptionMatches(raised, empty)) {
-        Py_DECREF(raised);
-        return true;
-    }
-    PyErr_Clear();
-    compat_raise(raised);
-    return false;
-}
-
 static PyObject *get_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *kwnames) {
     int64_t deadline;
@@ -62,9 +50,8 @@ static PyObject *get_body(struct patch *p, PyObject *self, PyObject *const *args
     if (!blocking)
         return patch_call(p, self, args, nargs, kwnames);
     for (;;) {
-        PyObject *item = get_now(self);
-        if (item || !was_empty())
-            return item;
+        if (has_item(self))
+            return get_now(self);
         if (!p->installed)
             return patch_call(p, self, args, nargs, kwnames);
         switch (semaroot_wait(&me, self, has_item, self, "queue get", deadline, 0)) {

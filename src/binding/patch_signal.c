@@ -35,13 +35,34 @@ static PyObject *look_for_signals(void *unused) {
     return PyErr_CheckSignals() < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+static uint64_t looks; /* of the main thread */
+
+void patch_signals_looked(void) {
+    looks++;
+    semaroot_wake_all(&looks);
+}
+
+static bool looked_since(void *before) { return looks != *(uint64_t *)before; }
+
+/* So long another goroutine waits for the main thread to run handlers: one may wait for this goroutine. */
+#define PATIENCE INT64_C(50000000)
+
+/* After that main has what a handler raised, however this goroutine goes on. */
+static void let_main_thread_look(void) {
+    struct waiter me = {0};
+    uint64_t before = looks;
+    if (run_poke())
+        semaroot_wait(&me, &looks, looked_since, &before, "signal handlers",
+                      timer_after(rt_now(), PATIENCE), 0);
+}
+
 /* Steals result. */
 static PyObject *then_look(PyObject *result) {
     PyObject *looked;
     if (!result)
         return NULL;
     if (!run_on_main_thread(look_for_signals, NULL, &looked)) {
-        run_poke();
+        let_main_thread_look();
         return result;
     }
     if (!looked)

@@ -18,7 +18,7 @@ static int connect(PyObject *self, PyObject *args, PyObject *kwargs) {
     int given = PyTuple_GET_SIZE(args) > CHECK_SAME_THREAD;
     if (!given && kwargs)
         given = PyDict_Contains(kwargs, name);
-    if (!sched_current() || given)
+    if (!patch_in_goroutine() || given)
         return given < 0 ? -1 : plain_init(self, args, kwargs);
     PyObject *more = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
     int r = -1;

@@ -29,7 +29,9 @@ static bool of_goroutine(unsigned long ident) { return stack_owns((void *)ident)
 
 static PyObject *get_ident_body(struct patch *p, PyObject *self, PyObject *const *args,
                                 Py_ssize_t nargs, PyObject *kwnames) {
-    (void)p, (void)self, (void)args, (void)nargs, (void)kwnames;
+    struct goroutine *gr = current_goroutine();
+    if (!patch_installed("threading") && !(gr && gr->is_main))
+        return patch_call(p, self, args, nargs, kwnames);
     return PyLong_FromUnsignedLong(patch_ident());
 }
 
@@ -190,7 +192,7 @@ static PyObject *set_sentinel_body(struct patch *p, PyObject *self, PyObject *co
                                    Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *lock = patch_call(p, self, args, nargs, kwnames);
     PyThreadState *ts = PyThreadState_Get();
-    if (lock && sched_current()) {
+    if (lock && patch_in_goroutine()) {
         release_sentinel = ts->on_delete;
         ts->on_delete = sentinel_released;
     } else if (lock && patch_lock_released_by_c(lock) < 0) {
@@ -279,7 +281,8 @@ static int make_running(PyObject *handle, unsigned long ident) {
 }
 
 void patch_thread_ended(PyObject *handle) {
-    PySet_Discard(to_be_joined, handle);
+    if (to_be_joined)
+        PySet_Discard(to_be_joined, handle);
     PyObject *result = set_done_body(&handle_set_done, handle, NULL, 0, NULL);
     if (!result)
         PyErr_WriteUnraisable(handle);
@@ -444,15 +447,24 @@ struct patch *const patch_threads[] = {
     NULL,
 };
 
-int patch_threads_install(void) {
+/* What makes the main goroutine the main thread, whatever else is patched. */
+struct patch *const patch_main[] = {&thread_get_ident, NULL};
+
+int patch_main_install(void) {
     if (!main_ident)
         main_ident = main_thread_ident();
+    return 0;
+}
+
+int patch_threads_install(void) {
+    patch_main_install();
     return install_end();
 }
 
 /* In the child, before anything of Python. me: patch_ident() before the fork. */
 void patch_fork_child(unsigned long me) {
-    main_ident = patch_installed("threading") ? me : PyThread_get_thread_ident();
+    bool known = patch_installed("threading") || patch_installed("main goroutine");
+    main_ident = known ? me : PyThread_get_thread_ident();
     semaroot_fork_child();
 }
 

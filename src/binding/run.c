@@ -185,9 +185,11 @@ bool run_on_main_thread(PyObject *(*fn)(void *arg), void *arg, PyObject **result
     return true;
 }
 
-void run_poke(void) {
-    if (current)
-        note_poke(&current->note);
+bool run_poke(void) {
+    if (!current || !current->on_main_thread)
+        return false;
+    note_poke(&current->note);
+    return true;
 }
 
 static void wait_for_main(struct run *r) {
@@ -199,6 +201,7 @@ static void wait_for_main(struct run *r) {
             return;
         do_errand(r);
         run_signal_handlers(r); /* one may have come just before the sleep */
+        patch_signals_looked();
         goroutine_warn_of_shortage();
         sched_kick_again();
         if (rt_now() >= r->give_up_at)
