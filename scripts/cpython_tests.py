@@ -19,14 +19,19 @@ MODULES = ["test_thread", "test_threading", "test_threading_local", "test_queue"
 
 OS_IDENT = "C code takes the OS thread's ident where Python takes the goroutine's"
 SUBINTERPRETER = "ends a subinterpreter that has threads: needs the main OS thread, in any program"
+OS_THREADS = "counts OS threads by their native ids; goroutines share them"
 OS_COUNT = "_thread._count() counts OS threads"
 
 # "module.Class.test": why it fails; or (least version, first version without, why).
 KNOWN: dict[str, str | tuple[tuple[int, int], tuple[int, int], str]] = {
     "test_thread.ThreadRunningTests.test__count": OS_COUNT,
     "test_threading.ExceptHookTests.test_excepthook_thread_None": OS_IDENT,
+    "test_threading.ThreadTests.test_various_ops": OS_THREADS,
+    "test_threading.ThreadTests.test_various_ops_large_stack": OS_THREADS,
+    "test_threading.ThreadTests.test_various_ops_small_stack": OS_THREADS,
 }
 SKIPPED = {
+    "test_threading.ThreadTests.test_PyThreadState_SetAsyncExc": OS_IDENT,
     "test_threading.SubinterpThreadingTests.test_threads_join": SUBINTERPRETER,
     "test_threading.SubinterpThreadingTests.test_threads_join_2": SUBINTERPRETER,
     "test_threading.SubinterpThreadingTests.test_threads_join_in_subinterp": SUBINTERPRETER,

@@ -293,8 +293,8 @@ void patch_thread_ended(PyObject *handle) {
  * what the interpreter thinks: it knows threads by their OS threads. */
 PyObject *patch_threads_after_fork(PyObject *module, PyObject *thread_handle) {
     (void)module;
-    if (!to_be_joined || PySet_Clear(to_be_joined) < 0)
-        return to_be_joined ? NULL : Py_NewRef(Py_None);
+    if (to_be_joined && PySet_Clear(to_be_joined) < 0)
+        return NULL;
     if (is_done(thread_handle) && make_running(thread_handle, main_ident) < 0)
         return NULL;
     Py_RETURN_NONE;
