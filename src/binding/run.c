@@ -37,7 +37,7 @@ struct run {
     uint64_t main_id;
     bool main_ended;
     PyObject *result, *exc; /* of main */
-    PyObject *abandoned;    /* the interrupt for which main, blocked in C, is not waited for */
+    PyObject *abandoned;    /* the interrupt that main, blocked in C or ended, does not take */
     int64_t interrupted_at;
     int64_t give_up_at; /* NOTE_FOREVER: main owes nothing */
     unsigned long fork_generation;
@@ -134,8 +134,13 @@ static bool forked_away(struct run *r) { return r->fork_generation != fork_gener
 static int64_t earliest(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void run_signal_handlers(struct run *r) {
-    if (PyErr_CheckSignals() < 0 && !forked_away(r) && !r->main_ended)
-        interrupt_main(r, compat_fetch());
+    if (PyErr_CheckSignals() == 0)
+        return;
+    PyObject *exc = compat_fetch();
+    if (r->main_ended || forked_away(r)) /* while the handler ran: run() raises it itself */
+        Py_XSETREF(r->abandoned, exc);
+    else
+        interrupt_main(r, exc);
 }
 
 static void look_for_deadlock(struct run *r, int64_t *recheck) {

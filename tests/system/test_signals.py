@@ -62,6 +62,41 @@ def test_a_storm_of_signals_while_goroutines_switch(place: str):
     )
 
 
+@pytest.mark.parametrize("end", ["return 'lost'", "raise ValueError"])
+def test_main_ends_while_a_handler_runs(end: str):
+    """What the handler raises comes out of run(). It stayed set while run() went on: SystemError."""
+    prints(
+        f"""
+        import signal, time
+        import goroutines as G
+
+        class Alarm(Exception):
+            pass
+
+        def handler(signum, frame):
+            began.append(1)
+            time.sleep(0.3)
+            raise Alarm
+
+        began = []
+        signal.signal(signal.SIGALRM, handler)
+
+        def main():
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            while not began:
+                G.sleep(0.01)
+            G.go(G.select)
+            {end}
+
+        try:
+            print(G.run(main))
+        except Alarm as e:
+            print("Alarm", G.num_goroutine(), G.run(lambda: "again"))
+        """,
+        "Alarm 0 again",
+    )
+
+
 def test_a_wakeup_descriptor():
     """signal.set_wakeup_fd: a byte comes for each signal, and a goroutine may wait for it."""
     prints(
