@@ -43,6 +43,10 @@ MAY_GROW_THREADS = 4
 
 Dice = random.Random
 
+# Recursion through C fills a stack with pages that stay. The big ones of old versions would take
+# hours until each has had its turn, and memory is flat.
+SMALL_STACKS = sys.version_info >= (3, 14)
+
 
 class Hit(Exception):
     """Raised on purpose."""
@@ -266,19 +270,12 @@ def recurses(dice: Dice) -> None:
     def endless(n: int) -> int:
         return endless(n + 1) + 1
 
-    def run_away() -> None:
-        for runaway in (lambda: endless(0), lambda: Deep().a):
-            try:
-                runaway()
-            except RecursionError:
-                over.send(1)
-
-    # Stacks of their own size: those of the others do not fill up with pages that are used once.
-    over = G.Chan(int, 2)
-    before = G.stack_size(3 << 20)
-    G.go(run_away)
-    G.stack_size(before)
-    assert sum(over.recv(timeout=DEADLINE) for _ in range(2)) == 2
+    for runaway in [lambda: endless(0), lambda: Deep().a][: 1 + SMALL_STACKS]:
+        try:
+            runaway()
+        except RecursionError:
+            continue
+        raise AssertionError("no RecursionError")
 
 
 def computes(dice: Dice) -> None:
@@ -387,8 +384,8 @@ def play(seed: int) -> None:
 
 
 def unraisable(args: sys.UnraisableHookArgs) -> None:
-    # In callbacks from C, and in what event loops that were ended leave behind.
-    if args.exc_type not in (G.GoroutineExit, ValueError):
+    # In callbacks from C, in finalizers, and in what event loops that were ended leave behind.
+    if args.exc_type not in (G.GoroutineExit, Handled, ValueError):
         sys.__unraisablehook__(args)
         errors.append(str(args.exc_value))
 
