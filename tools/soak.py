@@ -384,8 +384,9 @@ def play(seed: int) -> None:
 
 
 def unraisable(args: sys.UnraisableHookArgs) -> None:
-    # In callbacks from C, in finalizers, and in what event loops that were ended leave behind.
-    if args.exc_type not in (G.GoroutineExit, Handled, ValueError):
+    # In callbacks from C and in finalizers; event loops that were ended half made or half closed.
+    event_loop = "EventLoop" in repr(args.object)
+    if args.exc_type not in (G.GoroutineExit, Handled) and not event_loop:
         sys.__unraisablehook__(args)
         errors.append(str(args.exc_value))
 

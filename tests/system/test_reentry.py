@@ -18,11 +18,11 @@ def test_an_exit_that_comes_second_is_dropped_when_main_has_ended():
     another goroutine, whose wait ended with a SystemError."""
     prints(
         """
-        import sys, time
+        import os, sys
         import goroutines as G
 
         G.gomaxprocs(1)
-        found = []
+        found, (r, w) = [], os.pipe()
 
         def victim():
             try:
@@ -36,6 +36,7 @@ def test_an_exit_that_comes_second_is_dropped_when_main_has_ended():
 
         class Late:
             def __del__(self):
+                os.write(w, b"x")
                 try:
                     G.sleep(10)
                 except G.GoroutineExit:
@@ -46,12 +47,14 @@ def test_an_exit_that_comes_second_is_dropped_when_main_has_ended():
 
         def second():
             late = Late()
+            G.go(sys.exit, 5)
+            while G.num_goroutine() > 2:
+                G.gosched()
             sys.exit(6)
 
         def main():
             G.go(second)
-            G.go(sys.exit, 5)
-            time.sleep(0.3)
+            os.read(r, 1)  # blocked in C, it takes none of them yet
 
         try:
             G.run(main)

@@ -64,7 +64,7 @@ def test_a_storm_of_signals_while_goroutines_switch(place: str):
 
 @pytest.mark.parametrize("end", ["return 'lost'", "raise ValueError"])
 def test_main_ends_while_a_handler_runs(end: str):
-    """What the handler raises comes out of run(). It stayed set while run() went on: SystemError."""
+    """What the handler raises comes out of run(). It stayed set as run() went on: SystemError."""
     prints(
         f"""
         import signal, time
