@@ -72,6 +72,13 @@ $(VENV)/.bench: $(VENV)/.tools scripts/requirements/bench.txt
 	@$(PIP) -r scripts/requirements/bench.txt
 	@touch $@
 
+# One by one: the tests of one that does not support this Python say that they are left out.
+$(VENV)/.tools-tests: $(VENV)/.tools scripts/requirements/tools.txt
+	@while read -r package; do \
+	    [[ $$package == \#* ]] || $(PIP) "$$package" || echo "not installed: $$package"; \
+	done < scripts/requirements/tools.txt
+	@touch $@
+
 # The options in meson.build count when a build folder is made, and not again.
 $(BUILD)/.new: $(VENV)/.tools meson.build
 	@rm -rf $(BUILD) && mkdir -p $(BUILD) && touch $@
@@ -89,8 +96,10 @@ demo: $(VENV)/.installed
 	@$(PY) examples/demo.py
 
 # Other people's code only where it is tested.
-test: $(VENV)/.installed \
-    $(if $(if $(TESTS),$(findstring neighbours,$(TESTS)),all),$(VENV)/.neighbours)
+needs = $(if $(TESTS),$(filter tests tests/ tests/$1%,$(TESTS)),all)
+
+test: $(VENV)/.installed $(if $(call needs,neighbours),$(VENV)/.neighbours) \
+    $(if $(call needs,tools),$(VENV)/.tools-tests)
 	$(PY) -m pytest $(ARGS) $(TESTS)
 
 bench: $(VENV)/.installed $(VENV)/.bench

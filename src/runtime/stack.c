@@ -147,8 +147,8 @@ static struct pool *pool_for(size_t size) {
     return class < CLASSES ? &pools[class] : NULL;
 }
 
-/* The bytes of a slot's guard.  A C function may move the stack pointer by its whole frame before it
- * touches memory (list.sort 4.3 KB, socket.gethostbyname_ex 16 KB, select.select 49 KB in builds
+/* The bytes of a slot's guard.  A C function may move the stack pointer by its whole frame before
+ * it touches memory (list.sort 4.3 KB, socket.gethostbyname_ex 16 KB, select.select 49 KB in builds
  * without -fstack-clash-protection), and must not step over the guard.  At most an eighth of the
  * slot, so that stack_bytes can tell the slot from what is usable. */
 static size_t guard_bytes(size_t slot) {

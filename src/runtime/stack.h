@@ -10,8 +10,8 @@
  * goroutine's stack never faults; memory is given back by stack_scavenge.  One mapping holds many
  * slots, because a process may only have some 65,530 of them.
  *
- * Guards are a sixteenth of the slot, two pages to 64 KiB, because a C function may step over a
- * smaller one.  They are set when a slot is used for the first time (1 us) and kept for ever.  Linux
+ * Guards are a sixteenth of the slot, two pages to 64 KiB, as a C function may step over a smaller
+ * one.  They are set when a slot is used for the first time (1 us) and kept for ever.  Linux
  * 6.13 and later can mark a page in the page table alone (MADV_GUARD_INSTALL); before, a guard is a
  * mapping of its own, and splits the one around it in two.  Such guards stop at half of the
  * process's mappings, and stacks made after that are unguarded.
@@ -29,8 +29,9 @@ struct stack {
 
 /* Takes a stack whose slot (guard included) has at least `size` bytes.  Sizes are rounded up to
  * one of four steps per power of two (which are exact themselves), at least 4 pages.  Slots of a
- * power of two up to 2 MiB are aligned to their size, bigger ones are 1 MiB off a multiple of 2 MiB.  Contents are unspecified.  Returns 0, or -1
- * with errno ENOMEM when address space or memory is out. */
+ * power of two up to 2 MiB are aligned to their size, bigger ones are 1 MiB off a multiple of 2
+ * MiB.  Contents are unspecified.  Returns 0, or -1 with errno ENOMEM when address space or memory
+ * is out. */
 int stack_alloc(size_t size, struct stack *out);
 
 /* Gives a stack back to the pool of its size; the one freed last is used first.  Never fails. */

@@ -1,7 +1,6 @@
 """The rest of the interpreter, seen from goroutines: whatever Python and its C code do may park."""
 
 import bisect
-import faulthandler
 import functools
 import gc
 import heapq
@@ -17,9 +16,9 @@ import weakref
 
 import pytest
 from goroutines import Chan, go, gosched, lock_os_thread, run, sleep
-from helpers import eventually, in_run, script
+from helpers import eventually, in_run
 
-from .support import on_procs, parked, prints, told
+from .support import on_procs, parked
 
 
 def feeding(*values):
@@ -473,99 +472,6 @@ def test_a_collector_callback_may_use_channels():
 # ------------------------------------------------------------------ looking at the stacks
 
 
-def test_current_frames_has_every_goroutine():
-    def the_parked(c):
-        c.recv_ok()
-
-    def main():
-        c = Chan()
-        for _ in range(10):
-            go(the_parked, c)
-        parked(10)
-        names = [f.f_code.co_name for f in sys._current_frames().values()]
-        ids = list(sys._current_frames())
-        c.close()
-        return names.count("the_parked"), len(ids) == len(set(ids))
-
-    n, distinct = run(main)
-    assert distinct and n in (0, 10)
-
-
-def test_faulthandler_shows_goroutines():
-    done = script(
-        """
-        import faulthandler, sys, time
-        import goroutines as G
-        def the_parked(c):
-            c.recv_ok()
-        def main():
-            c = G.Chan()
-            for _ in range(200):
-                G.go(the_parked, c)
-            G.go(time.sleep, 0.3)
-            G.sleep(0.05)
-            for _ in range(3):
-                faulthandler.dump_traceback(file=sys.stdout, all_threads=True)
-            faulthandler.dump_traceback(file=sys.stdout, all_threads=False)
-            c.close()
-            G.sleep(0.01)
-        G.run(main)
-        faulthandler.dump_traceback(file=sys.stdout, all_threads=True)
-        """
-    )
-    assert (done.returncode, done.stderr) == (0, ""), told(done)
-    assert "in the_parked" in done.stdout and "in main" in done.stdout
-
-
-def test_faulthandler_while_everybody_switches():
-    # With the GIL held. Its watchdog dumps without, and may read what is just being freed: also in
-    # plain Python, when it meets a thread that ends.
-    done = script(
-        """
-        import faulthandler, threading, time
-        import goroutines as G
-        over = threading.Event()
-        def dump():
-            with open("/dev/null", "w") as file:
-                while not over.wait(0.002):
-                    faulthandler.dump_traceback(file, all_threads=True)
-        threading.Thread(target=dump).start()
-        def main():
-            c = G.Chan()
-            for _ in range(20):
-                G.go(lambda: [c.send(i) for i in range(2000)])
-            return sum(c.recv() for _ in range(40000))
-        try:
-            print(G.run(main) == 20 * 1999 * 1000)
-        finally:
-            over.set()
-        """
-    )
-    assert (done.returncode, done.stdout) == (0, "True\n"), told(done)
-
-
-def test_a_fatal_signal_still_dumps():
-    done = script(
-        """
-        import faulthandler, ctypes
-        faulthandler.enable()
-        import goroutines as G
-        def the_culprit():
-            ctypes.string_at(0)
-        def main():
-            G.go(the_culprit)
-            G.sleep(5)
-        G.run(main)
-        """
-    )
-    assert done.returncode < 0, told(done)
-    assert "the_culprit" in done.stderr, told(done)
-
-
-def test_faulthandler_is_usable_here():
-    assert isinstance(faulthandler.is_enabled(), bool)
-
-
 def test_a_traceback_has_the_frames_of_its_goroutine_only():
     def main():
         out = Chan(object)
@@ -618,153 +524,6 @@ def test_sys_getframe_across_parks():
     for _ in range(10):
         go(outer)
     assert all(out.recv() for _ in range(10))
-
-
-# ------------------------------------------------------------------ recursion
-
-
-def test_recursion_in_python_a_hundred_thousand_deep():
-    prints(
-        """
-        import sys
-        import goroutines as G
-        sys.setrecursionlimit(200_000)
-        def down(n, c):
-            if n == 0:
-                return c.recv()
-            return down(n - 1, c) + 1
-        def main():
-            c, out = G.Chan(), G.Chan()
-            for _ in range(3):
-                G.go(lambda: out.send(down(100_000, c)))
-            for _ in range(3):
-                c.send(0)
-            return {out.recv() for _ in range(3)}
-        print(G.run(main))
-        """,
-        "{100000}",
-    )
-
-
-NESTED = "def f():\n    x = []\n    for _ in range(200_000): x = [x]\n"
-
-ENDLESS = {
-    "sorted": "def f(n=0): return sorted([1, 2], key=lambda x: f(n + 1))",
-    "map": "def f(n=0): return list(map(lambda x: f(n + 1), [1]))",
-    "reduce": "def f(n=0): return functools.reduce(lambda a, b: f(n + 1), [1, 2])",
-    "repr": "class R:\n    def __repr__(self): return repr(self)\ndef f(): return repr(R())",
-    "str": "class R:\n    def __str__(self): return str(self)\ndef f(): return str(R())",
-    "getattr": (
-        "class A:\n"
-        "    def __getattr__(self, n): return getattr(self, n + 'x')\n"
-        "def f(): return A().a"
-    ),
-    "getattribute": (
-        "class A:\n"
-        "    def __getattribute__(self, n): return getattr(self, n)\n"
-        "def f(): return A().a"
-    ),
-    "eq": "class A:\n    def __eq__(self, o): return self == o\ndef f(): return A() == 1",
-    "call": "class A:\n    def __call__(self): return self()\ndef f(): return A()()",
-    "iter": "class A:\n    def __iter__(self): return iter(self)\ndef f(): return iter(A())",
-    "len": "class A:\n    def __len__(self): return len(self)\ndef f(): return len(A())",
-    "hash": "class A:\n    def __hash__(self): return hash(self)\ndef f(): return hash(A())",
-    "eval": "def f(): return eval('f()', globals())",
-    "exec": "def f(): exec('f()', globals())",
-    "partial": "def f(): return functools.partial(f)()",
-    "re.sub": "def f(): return re.sub('x', lambda m: f(), 'x')",
-    "json": NESTED + "    return json.dumps(x)",
-    "pickle": NESTED + "    return pickle.dumps(x)",
-    "repr of lists": NESTED + "    return repr(x)",
-    "deepcopy": NESTED + "    return copy.deepcopy(x)",
-    "compare lists": NESTED + "    y = x\n" + NESTED[9:] + "    return x == y",
-    "isinstance": NESTED.replace("[x]", "(x,)").replace("[]", "int")
-    + "    return isinstance('', x)",
-}
-
-
-@pytest.mark.parametrize("kind", ENDLESS)
-def test_endless_recursion_through_c_is_a_recursion_error(kind):
-    """In a goroutine, in main and again afterwards: never a crash."""
-    source = (
-        "import copy, functools, json, pickle, re, sys\nimport goroutines as G\n"
-        + ENDLESS[kind]
-        + """
-def body(out):
-    try:
-        f()
-    except RecursionError:
-        out.send("RecursionError")
-    except MemoryError as error:
-        out.send("parser full" if "Parser stack" in str(error) else repr(error))
-    except BaseException as error:
-        out.send(repr(error)[:200])
-    else:
-        out.send("no error")
-
-def main():
-    out = G.Chan(capacity=1)
-    for _ in range(3):
-        G.go(body, out)
-        print(out.recv(timeout=25))
-    body(out)
-    print(out.recv())
-
-G.run(main)
-"""
-    )
-    done = script(source)
-    assert done.returncode == 0, told(done)
-    # Newer interpreters have room enough for some of these on the heap; none may crash.
-    # From 3.14 on the parser may be the first to find a small stack full, as in a small thread.
-    fine = {"RecursionError", "no error"} | ({"parser full"} if kind in ("eval", "exec") else set())
-    assert set(done.stdout.split("\n")[:4]) <= fine, told(done)
-
-
-@pytest.mark.parametrize("depth", [90, 1000, 20_000])
-def test_deeply_nested_source(depth):
-    done = script(
-        f"""
-        import ast
-        import goroutines as G
-        def main():
-            out = G.Chan()
-            def body(text):
-                try:
-                    ast.parse(text)
-                    out.send("parsed")
-                except (RecursionError, MemoryError, SyntaxError) as error:
-                    out.send(type(error).__name__)
-            for text in ("(" * {depth} + ")" * {depth}, "-" * {depth} + "1", "[" * {depth}):
-                G.go(body, text)
-                out.recv(timeout=25)
-            return "no crash"
-        print(G.run(main))
-        """
-    )
-    assert (done.returncode, done.stdout) == (0, "no crash\n"), told(done)
-
-
-@pytest.mark.parametrize("kind", ["sorted", "getattr", "repr"])
-def test_recursion_through_c_while_wired(kind):
-    done = script(
-        "import functools, goroutines as G\n"
-        + ENDLESS[kind]
-        + """
-def main():
-    out = G.Chan()
-    def body():
-        G.lock_os_thread()
-        try:
-            f()
-        except RecursionError:
-            out.send("RecursionError")
-    G.go(body)
-    return out.recv(timeout=25)
-print(G.run(main))
-"""
-    )
-    assert (done.returncode, done.stdout) == (0, "RecursionError\n"), told(done)
 
 
 # ------------------------------------------------------------------ odds and ends
@@ -820,39 +579,3 @@ def test_lock_os_thread_and_generators():
         return list(numbers())
 
     assert run(main) == list(range(5))
-
-
-def test_tracemalloc():
-    prints(
-        """
-        import tracemalloc
-        tracemalloc.start(5)
-        import goroutines as G
-        def main():
-            c = G.Chan()
-            for i in range(200):
-                G.go(c.send, [i] * 10)
-            return sum(len(c.recv()) for _ in range(200))
-        print(G.run(main), tracemalloc.get_traced_memory()[0] > 0)
-        """,
-        "2000 True",
-    )
-
-
-@pytest.mark.parametrize(
-    "options", [("-X", "dev"), ("-O",), ("-X", "importtime"), ("-E",), ("-b",)]
-)
-def test_with_options_of_the_interpreter(options):
-    done = script(
-        """
-        import goroutines as G
-        def main():
-            c = G.Chan(int)
-            for i in range(100):
-                G.go(c.send, i)
-            return sum(c.recv() for _ in range(100))
-        print(G.run(main))
-        """,
-        options=options,
-    )
-    assert (done.returncode, done.stdout) == (0, "4950\n"), told(done)

@@ -10,9 +10,9 @@ import weakref
 
 import pytest
 from goroutines import Chan, go, gosched, run, sleep
-from helpers import eventually, in_run, script
+from helpers import eventually, in_run
 
-from .support import on_procs, parked, prints, told
+from .support import on_procs, parked, prints
 
 N = 20
 
@@ -501,35 +501,6 @@ def test_the_limit_reaches_goroutines_that_exist():
 # ------------------------------------------------------------------ tracing and profiling
 
 
-def test_threading_settrace_and_setprofile_reach_goroutines():
-    prints(
-        """
-        import sys, threading
-        import goroutines as G
-        traced, profiled = set(), set()
-        def tracer(frame, event, arg):
-            traced.add(frame.f_code.co_name)
-            return tracer
-        def profiler(frame, event, arg):
-            profiled.add(frame.f_code.co_name)
-        def main():
-            over = G.Chan()
-            def is_traced():
-                G.sleep(0.001)
-                over.send(None)
-            threading.settrace(tracer)
-            threading.setprofile(profiler)
-            G.go(is_traced)
-            over.recv()
-            threading.settrace(None)
-            threading.setprofile(None)
-        G.run(main)
-        print("is_traced" in traced, "is_traced" in profiled)
-        """,
-        "True True",
-    )
-
-
 @pytest.mark.parametrize("how", ["settrace", "attribute", "dictionary"])
 def test_each_change_of_threadings_hooks_is_seen(how):
     """The core does not look at the hooks each time, but is told of changes."""
@@ -594,38 +565,3 @@ def test_a_goroutine_that_leaves_an_event_loop_behind_leaves_none_to_the_next():
         """,
         "None\nNone\nNone",
     )
-
-
-def test_sys_settrace_is_the_goroutines_own():
-    done = script(
-        """
-        import sys
-        import goroutines as G
-        seen = []
-        def tracer(frame, event, arg):
-            seen.append(frame.f_code.co_name)
-            return tracer
-        def traced():
-            G.sleep(0.002)
-        def not_traced():
-            G.sleep(0.001)
-        def main():
-            over = G.Chan()
-            def one():
-                sys.settrace(tracer)
-                traced()
-                sys.settrace(None)
-                over.send(None)
-            def other():
-                for _ in range(5):
-                    not_traced()
-                over.send(None)
-            G.go(one)
-            G.go(other)
-            over.recv()
-            over.recv()
-        G.run(main)
-        print("traced" in seen, "not_traced" in seen)
-        """
-    )
-    assert done.stdout == "True False\n", told(done)

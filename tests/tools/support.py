@@ -1,0 +1,57 @@
+"""What the tests of tools share."""
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from helpers import script, slack
+
+PY = sys.version_info[:2]
+
+OVERFLOW = re.compile(r"^fatal error: stack overflow in goroutine \d+: ", re.MULTILINE)
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """What a fresh program did, for the message of an assertion."""
+    return f"code {done.returncode}\n-- stdout\n{done.stdout}\n-- stderr\n{done.stderr[-6000:]}"
+
+
+def prints(source: str, expected: str, **kwargs: object) -> None:
+    """The program prints exactly this, ends with code 0 and leaves stderr empty."""
+    done = script(source, **kwargs)
+    assert done.stdout.strip() == expected.strip(), told(done)
+    assert (done.returncode, done.stderr) == (0, ""), told(done)
+
+
+def need(package: str) -> None:
+    """Skip unless the package (a line of scripts/requirements/tools.txt) could be installed."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: it may not support Python {PY[0]}.{PY[1]} yet")
+
+
+def command(
+    *args: str, cwd: object = None, env: dict[str, str] | None = None, input: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter with args, in a folder of its own."""
+    return subprocess.run(
+        [sys.executable, *args],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=input,
+        stdin=subprocess.DEVNULL if input is None else None,
+        capture_output=True,
+        text=True,
+        timeout=slack(50),
+        check=False,
+    )
+
+
+def overflowed(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether the program ended as one does whose goroutine's stack is full: with its name."""
+    # SIGBUS: faulthandler has met a neighbour's frames, overwritten by a frame beyond the guard.
+    killed = done.returncode in (-signal.SIGSEGV, -signal.SIGBUS)
+    return killed and bool(OVERFLOW.search(done.stderr))
