@@ -52,27 +52,39 @@ static int wait_result(enum chan_result r) {
     }
 }
 
+static Py_NO_INLINE int acquire_slowly(PyObject *self, struct goroutine *gr, struct sema *s,
+                                       int64_t n, const char *reason, int64_t deadline) {
+    if (gr)
+        gr->waits_for = self;
+    int taken = wait_result(sema_acquire(s, n, reason, deadline));
+    if (gr)
+        gr->waits_for = NULL;
+    return taken;
+}
+
 /* 1: taken. 0: the time is over. -1: an exception. holder: who has it now is noted there; or NULL. */
-static int acquire(PyObject *self, struct sema *s, int64_t n, const char *reason, int64_t deadline,
-                   uint64_t *holder) {
-    struct g *g = sched_current();
+static inline int acquire(PyObject *self, struct sema *s, int64_t n, const char *reason,
+                          int64_t deadline, uint64_t *holder) {
+    struct m *m = rt_m();
+    struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_relaxed) : NULL;
     struct goroutine *gr = g ? goroutine_of(g) : NULL;
     if (gr && gr->pending)
         return interrupt_check();
     int taken = 1;
-    if (!sema_acquire_quickly(s, n)) {
-        if (gr)
-            gr->waits_for = self;
-        taken = wait_result(sema_acquire(s, n, reason, deadline));
-        if (gr)
-            gr->waits_for = NULL;
-    }
+    if (!sema_acquire_quickly(s, n))
+        taken = acquire_slowly(self, gr, s, n, reason, deadline);
     if (taken == 1 && holder)
         *holder = g ? atomic_load_explicit(&g->id, memory_order_relaxed) : 0;
     return taken;
 }
 
-static PyObject *as_bool(int taken) { return taken < 0 ? NULL : PyBool_FromLong(taken); }
+static inline bool release(struct sema *s, int64_t n, int64_t least, int64_t most) {
+    return sema_release_quickly(s, n, least, most) || sema_release_if(s, n, least, most);
+}
+
+static inline PyObject *as_bool(int taken) {
+    return taken < 0 ? NULL : Py_NewRef(taken ? Py_True : Py_False);
+}
 
 int64_t lock_holder(PyObject *lock) {
     if (Py_IS_TYPE(lock, &Mutex_Type)) {
@@ -148,7 +160,7 @@ int mutex_lock(PyObject *self, int64_t deadline) {
 }
 
 int mutex_unlock(PyObject *self) {
-    if (sema_release_if(&((MutexObject *)self)->s, 1, 0, 0))
+    if (release(&((MutexObject *)self)->s, 1, 0, 0))
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "release of an unlocked Mutex");
     return -1;
@@ -157,7 +169,9 @@ int mutex_unlock(PyObject *self) {
 static PyObject *mutex_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames) {
     int64_t deadline = NOTE_FOREVER;
-    if ((nargs || kwnames) && parse_blocking(args, nargs, kwnames, &deadline) < 0)
+    if (nargs == 1 && !kwnames && args[0] == Py_False)
+        deadline = CHAN_POLL;
+    else if ((nargs || kwnames) && parse_blocking(args, nargs, kwnames, &deadline) < 0)
         return NULL;
     return as_bool(mutex_lock(self, deadline));
 }
@@ -259,7 +273,7 @@ static int rw_acquire(PyObject *self, bool write, int64_t deadline) {
 
 static int rw_release(PyObject *self, bool write) {
     struct sema *s = &((RWMutexObject *)self)->s;
-    if (write ? sema_release_if(s, RW_UNITS, 0, 0) : sema_release_if(s, 1, 1, RW_UNITS - 1))
+    if (write ? release(s, RW_UNITS, 0, 0) : release(s, 1, 1, RW_UNITS - 1))
         return 0;
     PyErr_SetString(PyExc_RuntimeError, write ? "release_write of an RWMutex without a writer"
                                               : "release_read of an RWMutex without readers");
@@ -449,7 +463,7 @@ static int semaphore_take(PyObject *self, int64_t n, int64_t deadline) {
 
 static int semaphore_give(PyObject *self, int64_t n) {
     SemaphoreObject *s = (SemaphoreObject *)self;
-    if (n <= s->size && sema_release_if(&s->s, n, 0, s->size - n))
+    if (n <= s->size && release(&s->s, n, 0, s->size - n))
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "release of more than is held of a Semaphore");
     return -1;

@@ -46,28 +46,14 @@ static enum chan_result wait_for(struct g *g, struct sema *s, int64_t n, const c
     return woken == WAKE_TIMEOUT ? CHAN_TIMEOUT : CHAN_INTERRUPTED;
 }
 
-/* Lock held. */
-static bool take(struct sema *s, int64_t n) {
-    bool free = s->count >= n && !s->waiters.first;
-    if (free)
-        s->count -= n;
-    return free;
-}
-
-bool sema_acquire_quickly(struct sema *s, int64_t n) {
-    rt_lock(&s->lock);
-    bool taken = take(s, n);
-    rt_unlock(&s->lock);
-    return taken;
-}
-
 enum chan_result sema_acquire(struct sema *s, int64_t n, const char *reason, int64_t deadline) {
     struct g *g = sched_enter();
     if (!g)
         return CHAN_NO_MEMORY;
     enum chan_result r = CHAN_OK;
     lock(s);
-    if (take(s, n)) {
+    if (s->count >= n && !s->waiters.first) {
+        s->count -= n;
         rt_unlock(&s->lock);
     } else if (deadline == CHAN_POLL) {
         rt_unlock(&s->lock);
@@ -80,7 +66,7 @@ enum chan_result sema_acquire(struct sema *s, int64_t n, const char *reason, int
 }
 
 /* The releasing goroutine stays where it is: to queue for a P first would keep the others waiting. */
-static bool release_to_waiters(struct sema *s, int64_t n, int64_t least, int64_t most) {
+bool sema_release_if(struct sema *s, int64_t n, int64_t least, int64_t most) {
     sched_enter_to_wake();
     lock(s);
     bool allowed = s->count >= least && s->count <= most, woke = false;
@@ -92,19 +78,6 @@ static bool release_to_waiters(struct sema *s, int64_t n, int64_t least, int64_t
     if (woke)
         sched_kick();
     sched_leave();
-    return allowed;
-}
-
-bool sema_release_if(struct sema *s, int64_t n, int64_t least, int64_t most) {
-    rt_lock(&s->lock);
-    if (s->waiters.first) {
-        rt_unlock(&s->lock);
-        return release_to_waiters(s, n, least, most);
-    }
-    bool allowed = s->count >= least && s->count <= most;
-    if (allowed)
-        s->count += n;
-    rt_unlock(&s->lock);
     return allowed;
 }
 

@@ -20,12 +20,30 @@ void sema_init(struct sema *s, int64_t count);
 /* Takes n units. CHAN_OK, CHAN_TIMEOUT (CHAN_WOULD_BLOCK for CHAN_POLL) or CHAN_INTERRUPTED.
  * reason: what the deadlock report calls the wait. */
 enum chan_result sema_acquire(struct sema *s, int64_t n, const char *reason, int64_t deadline);
-/* The common case, in which nobody waits or is woken: no P is needed, no queue of the scheduler is
- * touched. True if it was that. */
-bool sema_acquire_quickly(struct sema *s, int64_t n);
 void sema_release(struct sema *s, int64_t n);
 /* Only if least <= count <= most before; false: nothing was done. */
 bool sema_release_if(struct sema *s, int64_t n, int64_t least, int64_t most);
 int64_t sema_count(struct sema *s);
+
+/* The common cases, in which nobody waits or is woken: no P is needed, no queue of the scheduler is
+ * touched. True if it was that. */
+
+static inline bool sema_acquire_quickly(struct sema *s, int64_t n) {
+    rt_lock(&s->lock);
+    bool quick = s->count >= n && !s->waiters.first;
+    if (quick)
+        s->count -= n;
+    rt_unlock(&s->lock);
+    return quick;
+}
+
+static inline bool sema_release_quickly(struct sema *s, int64_t n, int64_t least, int64_t most) {
+    rt_lock(&s->lock);
+    bool quick = !s->waiters.first && s->count >= least && s->count <= most;
+    if (quick)
+        s->count += n;
+    rt_unlock(&s->lock);
+    return quick;
+}
 
 #endif

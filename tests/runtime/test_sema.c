@@ -75,12 +75,14 @@ static void quickly(void) {
     sema_init(&s, 2);
     CHECK(sema_acquire_quickly(&s, 2) && !sema_acquire_quickly(&s, 1) &&
           sema_acquire_quickly(&s, 0));
-    CHECK(!sema_release_if(&s, 1, 1, 2) && sema_count(&s) == 0);
+    CHECK(!sema_release_if(&s, 1, 1, 2) && !sema_release_quickly(&s, 1, 1, 2));
+    CHECK(sema_count(&s) == 0 && sema_release_quickly(&s, 2, 0, 0) && sema_count(&s) == 2);
+    CHECK(sema_acquire_quickly(&s, 2));
     CHECK(sema_release_if(&s, 1, 0, 1) && sema_count(&s) == 1);
     w = (struct waiter){&s, order, 7, 2};
     go(wait_and_tell, &w);
     wait_for_waiters(&s.lock, &s.waiters, 1);
-    CHECK(!sema_acquire_quickly(&s, 1)); /* it would overtake */
+    CHECK(!sema_acquire_quickly(&s, 1) && !sema_release_quickly(&s, 1, 0, 1)); /* they wait first */
     CHECK(!sema_release_if(&s, 1, 0, 0) && sema_count(&s) == 1);
     CHECK(sema_release_if(&s, 1, 0, 1) && recv_value(order) == 7);
     CHECK(sema_count(&s) == 0);
