@@ -130,17 +130,15 @@ struct waiter {
     void *key;
     struct g *g;
     int64_t since;             /* rt_now() when the call first waited */
-    unsigned long ident;       /* patch_ident() of the goroutine */
     struct waiter *prev, *next; /* with the same key */
     struct waiter *last;        /* of the first one: the last one */
     struct waiter *link_prev, *link_next; /* of the first one: first ones in the same bucket */
     bool queued;
-    bool handed; /* what it waits for was taken in its name */
 };
 
 enum waited {
     WAIT_READY, /* ready() said so */
-    WAIT_WOKEN, /* somebody woke it: look again, unless handed */
+    WAIT_WOKEN, /* somebody woke it: look again */
     WAIT_TIMEOUT,
     WAIT_INTERRUPTED,
 };
@@ -149,9 +147,10 @@ enum waited {
  * must not run Python code. flags: as of sched_park_begin(). */
 enum waited semaroot_wait(struct waiter *w, void *key, bool (*ready)(void *arg), void *arg,
                           const char *reason, int64_t deadline, uint32_t flags);
-/* Wakes the first one that waits for key, if any. take: for one that has waited long, takes what was set
- * free in its name, so that it is not overtaken for ever; NULL: never. */
-void semaroot_wake(void *key, bool (*take)(void *key, struct waiter *w));
+/* Wakes the first one that waits for key, if any. */
+void semaroot_wake(void *key);
+/* One that has waited long was woken and has not come yet: others are to wait. */
+bool semaroot_reserved(void *key);
 void semaroot_wake_all(void *key);
 /* All that wait for anything. */
 void semaroot_wake_everybody(void);

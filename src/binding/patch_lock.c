@@ -65,13 +65,10 @@ static bool is_true(PyObject *result) {
 }
 
 static bool try_lock(void *lock) {
+    if (semaroot_reserved(lock))
+        return false;
     PyObject *not_blocking = Py_False;
     return is_true(patch_call(&lock_acquire, lock, &not_blocking, 1, NULL));
-}
-
-static bool take_lock(void *lock, struct waiter *w) {
-    (void)w;
-    return try_lock(lock);
 }
 
 /* Locks that C code releases when a thread ends (up to 3.12): a goroutine blocks in them. */
@@ -90,7 +87,7 @@ static PyObject *acquire_body(struct patch *p, PyObject *self, PyObject *const *
         Py_RETURN_TRUE;
     if (released_by_c && PySet_Contains(released_by_c, self) == 1)
         return patch_call(p, self, args, nargs, kwnames);
-    while (!me.handed && !try_lock(self)) {
+    while (!try_lock(self)) {
         if (!p->installed)
             return patch_call(p, self, args, nargs, kwnames);
         switch (semaroot_wait(&me, self, try_lock, self, "lock", deadline, 0)) {
@@ -112,7 +109,7 @@ static PyObject *release_body(struct patch *p, PyObject *self, PyObject *const *
                               Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     if (result)
-        semaroot_wake(self, take_lock);
+        semaroot_wake(self);
     return result;
 }
 
@@ -160,22 +157,17 @@ static PyObject *as_owner(struct patch *p, PyObject *self, PyObject *const *args
 }
 
 static bool try_rlock(void *rlock) {
+    if (*owner_of(rlock) != patch_ident() && semaroot_reserved(rlock))
+        return false;
     PyObject *not_blocking = Py_False;
     return is_true(as_owner(&rlock_acquire, rlock, &not_blocking, 1, NULL));
-}
-
-static bool take_rlock(void *rlock, struct waiter *w) {
-    if (*owner_of(rlock) != 0 || !try_rlock(rlock))
-        return false;
-    *owner_of(rlock) = w->ident;
-    return true;
 }
 
 /* WAIT_READY or WAIT_TIMEOUT or WAIT_INTERRUPTED; WAIT_WOKEN: not patched any more. */
 static enum waited wait_for_rlock(struct patch *p, PyObject *self, int64_t deadline,
                                   uint32_t flags) {
     struct waiter me = {0};
-    while (!me.handed && !try_rlock(self)) {
+    while (!try_rlock(self)) {
         if (!p->installed)
             return WAIT_WOKEN;
         enum waited how =
@@ -210,7 +202,7 @@ static PyObject *racquire_body(struct patch *p, PyObject *self, PyObject *const 
 
 static void wake_if_free(PyObject *self) {
     if (*owner_of(self) == 0)
-        semaroot_wake(self, take_rlock);
+        semaroot_wake(self);
 }
 
 static PyObject *rrelease_body(struct patch *p, PyObject *self, PyObject *const *args,

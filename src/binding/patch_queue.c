@@ -70,7 +70,7 @@ static PyObject *put_body(struct patch *p, PyObject *self, PyObject *const *args
                           PyObject *kwnames) {
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     if (result)
-        semaroot_wake(self, NULL);
+        semaroot_wake(self);
     return result;
 }
 

@@ -184,7 +184,7 @@ static void (*release_sentinel)(void *);
 static void sentinel_released(void *weakref) {
     PyObject *lock = PyWeakref_GetObject(weakref);
     release_sentinel(weakref);
-    semaroot_wake(lock, NULL);
+    semaroot_wake(lock);
 }
 
 /* The lock of a real thread is released by C code that wakes nobody. */

@@ -3,9 +3,9 @@
  * As in Go (semaRoot in runtime/sema.go) the waiters are found by the object's address, in a hash table,
  * so that the object needs no field for them and costs nothing while nobody waits. Whoever sets the
  * object free looks here afterwards and wakes the first one, which tries again; somebody else may have
- * been faster, then it waits on at the front. So that this cannot go on for ever, one that has waited for
- * long is given the object by the one who sets it free, but only every other time: threads that wait for
- * the object natively are to have a chance as well.
+ * been faster, then it waits on at the front. So that this cannot go on for ever, the object is reserved
+ * for one that has waited for long, from its wake-up until it has come: other goroutines that want to wait
+ * queue behind it. Threads that wait natively know nothing of that.
  *
  * No wake-up is lost: a goroutine is in the table before it looks whether it has to wait at all, and the
  * table and all such objects are guarded by the GIL. */
@@ -16,7 +16,7 @@
 
 static struct waiter *buckets[BUCKETS];
 static int64_t waiting;
-static bool gave_last; /* the last one woken was given what it waits for */
+static struct waiter *reserved[BUCKETS]; /* woken after a long wait, and not back yet */
 
 static struct waiter **bucket_of(void *key) {
     return &buckets[((uintptr_t)key >> 4) % BUCKETS];
@@ -84,6 +84,20 @@ static void take_out(struct waiter *w) {
     waiting--;
 }
 
+static struct waiter **reservation_of(void *key) {
+    return &reserved[bucket_of(key) - buckets];
+}
+
+bool semaroot_reserved(void *key) {
+    struct waiter *w = *reservation_of(key);
+    return w && w->key == key;
+}
+
+static void end_reservation(struct waiter *w) {
+    if (*reservation_of(w->key) == w)
+        *reservation_of(w->key) = NULL;
+}
+
 enum waited semaroot_wait(struct waiter *w, void *key, bool (*ready)(void *arg), void *arg,
                           const char *reason, int64_t deadline, uint32_t flags) {
     struct g *g = sched_enter();
@@ -92,7 +106,6 @@ enum waited semaroot_wait(struct waiter *w, void *key, bool (*ready)(void *arg),
         w->since = rt_now();
     w->key = key;
     w->g = g;
-    w->ident = patch_ident();
     sched_park_begin(g, reason, flags);
     push(w, again);
     bool at_once = ready(arg);
@@ -100,6 +113,7 @@ enum waited semaroot_wait(struct waiter *w, void *key, bool (*ready)(void *arg),
         g_wake(g, WAKE_CASE(0, true)); /* the wait is over before it begins */
     uint32_t woken = sched_park(g, deadline);
     take_out(w);
+    end_reservation(w);
     sched_leave();
     if (at_once)
         return WAIT_READY;
@@ -114,13 +128,12 @@ static bool wake(struct waiter *w) {
 }
 
 /* Woken, w cannot go on before the caller lets the GIL go. */
-static void give(struct waiter *w, bool (*take)(void *key, struct waiter *w)) {
-    bool its_turn = take && !gave_last && rt_now() - w->since > LONG_WAIT;
-    gave_last = its_turn && take(w->key, w);
-    w->handed = gave_last;
+static void reserve(struct waiter *w) {
+    if (rt_now() - w->since > LONG_WAIT)
+        *reservation_of(w->key) = w;
 }
 
-void semaroot_wake(void *key, bool (*take)(void *key, struct waiter *w)) {
+void semaroot_wake(void *key) {
     struct waiter *w = waiting ? first_for(key) : NULL;
     if (!w)
         return;
@@ -128,7 +141,7 @@ void semaroot_wake(void *key, bool (*take)(void *key, struct waiter *w)) {
     while (w && !wake(w))
         w = first_for(key);
     if (w) {
-        give(w, take);
+        reserve(w);
         sched_kick();
     }
     sched_leave();
@@ -163,6 +176,6 @@ void semaroot_wake_everybody(void) {
 /* Those who wait do not exist in the child. */
 void semaroot_fork_child(void) {
     for (size_t i = 0; i < BUCKETS; i++)
-        buckets[i] = NULL;
+        buckets[i] = reserved[i] = NULL;
     waiting = 0;
 }

@@ -123,10 +123,18 @@ def _module(name: str, args: list[str]) -> Callable[[], None]:
     return lambda: runpy._run_module_as_main(name)  # type: ignore[attr-defined]
 
 
+def _of_file(path: str, loader: Callable[[str, str], Any]) -> dict[str, Any]:
+    """What __main__ has besides when it comes from a file."""
+    attributes = {"__file__": path, "__loader__": loader("__main__", path)}
+    if sys.version_info < (3, 15):
+        attributes["__cached__"] = None
+    return attributes
+
+
 def _standard_input(args: list[str]) -> Callable[[], None]:
     sys.argv = ["-", *args]
     _set_first_path("")
-    namespace = _new_main()
+    namespace = _new_main(**_of_file("<stdin>", SourceFileLoader))
     source = sys.stdin.buffer.read()
     return lambda: _execute(compile(source, "<stdin>", "exec", dont_inherit=True), namespace)
 
@@ -174,10 +182,7 @@ def _script(name: str, args: list[str]) -> Callable[[], None]:
     content = _read(path)
     _set_first_path(os.path.dirname(os.path.realpath(path)))
     loader = SourcelessFileLoader if path.endswith(".pyc") else SourceFileLoader
-    attributes: dict[str, Any] = {"__file__": path, "__loader__": loader("__main__", path)}
-    if sys.version_info < (3, 15):
-        attributes["__cached__"] = None
-    namespace = _new_main(**attributes)
+    namespace = _new_main(**_of_file(path, loader))
     return lambda: _execute(_compile_script(path, content), namespace)
 
 

@@ -50,14 +50,14 @@ WHAT_IT_SEES = """
 import sys, __main__
 print(sys.argv, sys.path[:1], __name__, __package__, getattr(__spec__, "name", None), globals().get("__file__"))
 print(sorted(k for k in globals()), __main__ is sys.modules["__main__"])
-print(__builtins__ is sys.modules["builtins"], type(__loader__), __loader__)
+print(__builtins__ is sys.modules["builtins"], type(__loader__))
 class C: pass
 print(C.__module__, C.__qualname__)
 """
 
 
 def test_what_the_program_sees(program, tmp_path):
-    name = program(WHAT_IT_SEES.replace(", __loader__)", ")"))
+    name = program(WHAT_IT_SEES)
     same(name, "a", "-x", "--procs", cwd=tmp_path)
     same(f"./{name}", cwd=tmp_path)
     same(str(tmp_path / name), cwd=tmp_path)
