@@ -111,12 +111,19 @@ static PyObject *new_body(PyObject *fn, PyObject *args, PyObject *kwargs) {
     return body;
 }
 
-/* threading.stack_size() asks for at least that much. */
-static struct g *new_goroutine(PyObject *body) {
+/* What threading.stack_size() was given, or 0. Asking resets it, so it is given that again. */
+static size_t stack_size_of_threads(void) {
     PyObject *ask = helper("_thread", "stack_size");
     PyObject *answer = ask ? PyObject_CallNoArgs(ask) : NULL;
-    size_t asked = answer ? PyLong_AsSize_t(answer) : 0, before = sched_stack_size(0);
+    size_t asked = answer ? PyLong_AsSize_t(answer) : 0;
+    PyObject *reset = answer && asked ? PyObject_CallOneArg(ask, answer) : NULL;
+    Py_XDECREF(reset);
     Py_XDECREF(answer);
+    return asked;
+}
+
+static struct g *new_goroutine(PyObject *body) {
+    size_t asked = stack_size_of_threads(), before = sched_stack_size(0);
     if (PyErr_Occurred())
         return NULL;
     if (asked > before)

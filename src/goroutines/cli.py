@@ -125,7 +125,7 @@ def _module(name: str, args: list[str]) -> Callable[[], None]:
 
 def _of_file(path: str, loader: Callable[[str, str], Any]) -> dict[str, Any]:
     """What __main__ has besides when it comes from a file."""
-    attributes = {"__file__": path, "__loader__": loader("__main__", path)}
+    attributes: dict[str, Any] = {"__file__": path, "__loader__": loader("__main__", path)}
     if sys.version_info < (3, 15):
         attributes["__cached__"] = None
     return attributes
@@ -134,7 +134,7 @@ def _of_file(path: str, loader: Callable[[str, str], Any]) -> dict[str, Any]:
 def _standard_input(args: list[str]) -> Callable[[], None]:
     sys.argv = ["-", *args]
     _set_first_path("")
-    namespace = _new_main(**_of_file("<stdin>", SourceFileLoader))
+    namespace = _new_main(**_of_file("<stdin>", lambda *_: BuiltinImporter))
     source = sys.stdin.buffer.read()
     return lambda: _execute(compile(source, "<stdin>", "exec", dont_inherit=True), namespace)
 

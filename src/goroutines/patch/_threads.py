@@ -33,8 +33,10 @@ _watching = False
 
 def _in_child() -> None:
     """Comes after threading's own hook, which takes the current thread for the main one."""
-    if _is_patched("threading"):
-        _thread_after_fork(getattr(threading.current_thread(), "_handle", None))
+    thread = threading.current_thread()
+    handle = getattr(thread, "_os_thread_handle", None) or getattr(thread, "_handle", None)
+    if handle is not None and _is_patched("threading"):
+        _thread_after_fork(handle)
 
 
 def watch_forks() -> None:
