@@ -4,8 +4,8 @@
     .venv-3.13/bin/python scripts/cpython_tests.py [MODULE ...]
 
 Each module of CPython's test package runs in a process of its own, under `goroutines run`. What
-fails there must be in KNOWN, with the reason; what is in KNOWN must fail. Tests in SKIPPED cannot be
-run, as they would end the process. Exit status 0 only if all is as expected.
+fails there must be in KNOWN, with the reason; what is in KNOWN must fail. Tests in SKIPPED are not
+run, as they would end the process or never end. Exit status 0 only if all is as expected.
 """
 
 import json

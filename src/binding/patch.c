@@ -132,8 +132,8 @@ PyObject *patch_enter_varkw(struct patch *p, PyObject *self, PyObject *args, PyO
     return p->body(p, self, &PyTuple_GET_ITEM(args, 0), PyTuple_GET_SIZE(args), NULL);
 }
 
-PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames) {
+PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames) {
     if (as_before(p))
         return patch_call(p, self, args, nargs, kwnames);
     return p->body(p, self, args, nargs, kwnames);

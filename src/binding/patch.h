@@ -34,11 +34,16 @@ struct patch {
     PyCFunction entries[PATCH_CONVENTIONS]; /* what is put into ml_meth */
     /* Once it has been found; the definition is never freed. */
     PyMethodDef *def;
-    PyMethodDef plain;  /* as def was */
+    PyMethodDef plain;         /* as def was */
     PyTypeObject *type_object; /* of a method; kept for ever */
     enum patch_convention convention;
     bool installed;
 };
+
+/* Heads a body. */
+#define PATCH_BODY(f)                                                                              \
+    static PyObject *f(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,   \
+                       PyObject *kwnames)
 
 /* The built-in itself. Runs no Python code if that does not, and allocates nothing for the arguments () and
  * (False,). */
@@ -63,48 +68,48 @@ PyObject *patch_enter_noargs(struct patch *p, PyObject *self);
 PyObject *patch_enter_o(struct patch *p, PyObject *self, PyObject *arg);
 PyObject *patch_enter_varargs(struct patch *p, PyObject *self, PyObject *args);
 PyObject *patch_enter_varkw(struct patch *p, PyObject *self, PyObject *args, PyObject *kwargs);
-PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames);
+PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames);
 
 #define PATCH_ENTRY(f) (PyCFunction)(void (*)(void)) f
 
 /* A patch of that name for module.attribute or module.type.attribute. */
-#define PATCH(id, module_, type_, name_, body_, where_)                                           \
-    static struct patch id;                                                                       \
-    static PyObject *id##_noargs(PyObject *self, PyObject *unused) {                              \
-        (void)unused;                                                                             \
-        return patch_enter_noargs(&id, self);                                                     \
-    }                                                                                             \
-    static PyObject *id##_o(PyObject *self, PyObject *arg) {                                      \
-        return patch_enter_o(&id, self, arg);                                                     \
-    }                                                                                             \
-    static PyObject *id##_varargs(PyObject *self, PyObject *args) {                               \
-        return patch_enter_varargs(&id, self, args);                                              \
-    }                                                                                             \
-    static PyObject *id##_varkw(PyObject *self, PyObject *args, PyObject *kwargs) {               \
-        return patch_enter_varkw(&id, self, args, kwargs);                                        \
-    }                                                                                             \
-    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n) {             \
-        return patch_enter_fast(&id, self, args, n, NULL);                                        \
-    }                                                                                             \
-    static PyObject *id##_fastkw(PyObject *self, PyObject *const *args, Py_ssize_t n,             \
-                                 PyObject *kwnames) {                                             \
-        return patch_enter_fast(&id, self, args, n, kwnames);                                     \
-    }                                                                                             \
-    static PyObject *id##_method(PyObject *self, PyTypeObject *cls, PyObject *const *args,        \
-                                 Py_ssize_t n, PyObject *kwnames) {                               \
-        (void)cls;                                                                                \
-        return patch_enter_fast(&id, self, args, n, kwnames);                                     \
-    }                                                                                             \
-    static struct patch id = {                                                                    \
-        .module = module_,                                                                        \
-        .type = type_,                                                                            \
-        .name = name_,                                                                            \
-        .body = body_,                                                                            \
-        .where = where_,                                                                          \
-        .entries = {PATCH_ENTRY(id##_noargs), PATCH_ENTRY(id##_o), PATCH_ENTRY(id##_varargs),     \
-                    PATCH_ENTRY(id##_varkw), PATCH_ENTRY(id##_fast), PATCH_ENTRY(id##_fastkw),    \
-                    PATCH_ENTRY(id##_method)},                                                    \
+#define PATCH(id, module_, type_, name_, body_, where_)                                            \
+    static struct patch id;                                                                        \
+    static PyObject *id##_noargs(PyObject *self, PyObject *unused) {                               \
+        (void)unused;                                                                              \
+        return patch_enter_noargs(&id, self);                                                      \
+    }                                                                                              \
+    static PyObject *id##_o(PyObject *self, PyObject *arg) {                                       \
+        return patch_enter_o(&id, self, arg);                                                      \
+    }                                                                                              \
+    static PyObject *id##_varargs(PyObject *self, PyObject *args) {                                \
+        return patch_enter_varargs(&id, self, args);                                               \
+    }                                                                                              \
+    static PyObject *id##_varkw(PyObject *self, PyObject *args, PyObject *kwargs) {                \
+        return patch_enter_varkw(&id, self, args, kwargs);                                         \
+    }                                                                                              \
+    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n) {              \
+        return patch_enter_fast(&id, self, args, n, NULL);                                         \
+    }                                                                                              \
+    static PyObject *id##_fastkw(PyObject *self, PyObject *const *args, Py_ssize_t n,              \
+                                 PyObject *kwnames) {                                              \
+        return patch_enter_fast(&id, self, args, n, kwnames);                                      \
+    }                                                                                              \
+    static PyObject *id##_method(PyObject *self, PyTypeObject *cls, PyObject *const *args,         \
+                                 Py_ssize_t n, PyObject *kwnames) {                                \
+        (void)cls;                                                                                 \
+        return patch_enter_fast(&id, self, args, n, kwnames);                                      \
+    }                                                                                              \
+    static struct patch id = {                                                                     \
+        .module = module_,                                                                         \
+        .type = type_,                                                                             \
+        .name = name_,                                                                             \
+        .body = body_,                                                                             \
+        .where = where_,                                                                           \
+        .entries = {PATCH_ENTRY(id##_noargs), PATCH_ENTRY(id##_o), PATCH_ENTRY(id##_varargs),      \
+                    PATCH_ENTRY(id##_varkw), PATCH_ENTRY(id##_fast), PATCH_ENTRY(id##_fastkw),     \
+                    PATCH_ENTRY(id##_method)},                                                     \
     };
 
 /* ---- the lists; each ends with NULL ---- */
@@ -129,9 +134,9 @@ void patch_sqlite3_undo(void);
 struct waiter {
     void *key;
     struct g *g;
-    int64_t since;             /* rt_now() when the call first waited */
-    struct waiter *prev, *next; /* with the same key */
-    struct waiter *last;        /* of the first one: the last one */
+    int64_t since;                        /* rt_now() when the call first waited */
+    struct waiter *prev, *next;           /* with the same key */
+    struct waiter *last;                  /* of the first one: the last one */
     struct waiter *link_prev, *link_next; /* of the first one: first ones in the same bucket */
     bool queued;
 };

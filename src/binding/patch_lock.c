@@ -44,10 +44,8 @@ static enum acquire_how parse_acquire(PyObject *const *args, Py_ssize_t nargs, P
 
 /* ---- Lock ---- */
 
-static PyObject *acquire_body(struct patch *p, PyObject *self, PyObject *const *args,
-                              Py_ssize_t nargs, PyObject *kwnames);
-static PyObject *release_body(struct patch *p, PyObject *self, PyObject *const *args,
-                              Py_ssize_t nargs, PyObject *kwnames);
+PATCH_BODY(acquire_body);
+PATCH_BODY(release_body);
 
 PATCH(lock_acquire, "_thread", "LockType", "acquire", acquire_body, IN_GOROUTINES)
 PATCH(lock_acquire_lock, "_thread", "LockType", "acquire_lock", acquire_body, IN_GOROUTINES)
@@ -74,8 +72,7 @@ static bool try_lock(void *lock) {
 /* Locks that C code releases when a thread ends (up to 3.12): a goroutine blocks in them. */
 static PyObject *released_by_c;
 
-static PyObject *acquire_body(struct patch *p, PyObject *self, PyObject *const *args,
-                              Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(acquire_body) {
     int64_t deadline;
     struct waiter me = {0};
     enum acquire_how how = parse_acquire(args, nargs, kwnames, &deadline);
@@ -105,8 +102,7 @@ static PyObject *acquire_body(struct patch *p, PyObject *self, PyObject *const *
     Py_RETURN_TRUE;
 }
 
-static PyObject *release_body(struct patch *p, PyObject *self, PyObject *const *args,
-                              Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(release_body) {
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     if (result)
         semaroot_wake(self);
@@ -115,16 +111,11 @@ static PyObject *release_body(struct patch *p, PyObject *self, PyObject *const *
 
 /* ---- RLock ---- */
 
-static PyObject *racquire_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames);
-static PyObject *rrelease_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames);
-static PyObject *as_owner(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                          PyObject *kwnames);
-static PyObject *release_save_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                   Py_ssize_t nargs, PyObject *kwnames);
-static PyObject *acquire_restore_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                      Py_ssize_t nargs, PyObject *kwnames);
+PATCH_BODY(racquire_body);
+PATCH_BODY(rrelease_body);
+PATCH_BODY(as_owner);
+PATCH_BODY(release_save_body);
+PATCH_BODY(acquire_restore_body);
 
 PATCH(rlock_acquire, "_thread", "RLock", "acquire", racquire_body, EVERYWHERE)
 PATCH(rlock_enter, "_thread", "RLock", "__enter__", racquire_body, EVERYWHERE)
@@ -143,8 +134,7 @@ static unsigned long *owner_of(void *rlock) {
 }
 
 /* The built-in, seeing the caller as its owner. Does not block, unless on a plain thread. */
-static PyObject *as_owner(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                          PyObject *kwnames) {
+PATCH_BODY(as_owner) {
     unsigned long me = patch_ident(), thread = PyThread_get_thread_ident();
     if (me == thread)
         return patch_call(p, self, args, nargs, kwnames);
@@ -170,19 +160,17 @@ static enum waited wait_for_rlock(struct patch *p, PyObject *self, int64_t deadl
     while (!try_rlock(self)) {
         if (!p->installed)
             return WAIT_WOKEN;
-        enum waited how =
-            semaroot_wait(&me, self, try_rlock, self, "rlock", deadline, flags);
+        enum waited how = semaroot_wait(&me, self, try_rlock, self, "rlock", deadline, flags);
         if (how != WAIT_WOKEN)
             return how;
     }
     return WAIT_READY;
 }
 
-static PyObject *racquire_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(racquire_body) {
     int64_t deadline;
-    enum acquire_how how =
-        patch_in_goroutine() ? parse_acquire(args, nargs, kwnames, &deadline) : AS_BUILT_IN;
+    enum acquire_how how = patch_in_goroutine() ? parse_acquire(args, nargs, kwnames, &deadline)
+                                                : AS_BUILT_IN;
     if (how == FAILED)
         return NULL;
     if (how == AS_BUILT_IN)
@@ -205,8 +193,7 @@ static void wake_if_free(PyObject *self) {
         semaroot_wake(self);
 }
 
-static PyObject *rrelease_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(rrelease_body) {
     PyObject *result = as_owner(p, self, args, nargs, kwnames);
     if (result)
         wake_if_free(self);
@@ -214,8 +201,7 @@ static PyObject *rrelease_body(struct patch *p, PyObject *self, PyObject *const 
 }
 
 /* (count, owner), for _acquire_restore. */
-static PyObject *release_save_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                   Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(release_save_body) {
     PyObject *saved = as_owner(p, self, args, nargs, kwnames);
     if (!saved)
         return NULL;
@@ -226,8 +212,7 @@ static PyObject *release_save_body(struct patch *p, PyObject *self, PyObject *co
 }
 
 /* As the built-in it cannot be interrupted: Condition.wait() relies on having the lock afterwards. */
-static PyObject *acquire_restore_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                      Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(acquire_restore_body) {
     Py_ssize_t count;
     unsigned long owner;
     if (!patch_in_goroutine())
@@ -244,9 +229,10 @@ static PyObject *acquire_restore_body(struct patch *p, PyObject *self, PyObject 
 }
 
 struct patch *const patch_locks[] = {
-    &lock_acquire,       &lock_acquire_lock,     &lock_enter,     &lock_release,
-    &lock_release_lock,  &lock_exit,             &rlock_acquire,  &rlock_enter,
-    &rlock_release,      &rlock_exit,            &rlock_is_owned, &rlock_count,
+    &lock_acquire,       &lock_acquire_lock,     &lock_enter,
+    &lock_release,       &lock_release_lock,     &lock_exit,
+    &rlock_acquire,      &rlock_enter,           &rlock_release,
+    &rlock_exit,         &rlock_is_owned,        &rlock_count,
     &rlock_release_save, &rlock_acquire_restore, NULL,
 };
 
@@ -256,7 +242,8 @@ struct patch *const patch_locks[] = {
 static Py_ssize_t look_for_owner(PyObject *rlock) {
     unsigned long thread = PyThread_get_thread_ident();
     Py_ssize_t found = 0, n = 0;
-    for (Py_ssize_t at = sizeof(PyObject); at + (Py_ssize_t)sizeof thread <= rlock_acquire.type_object->tp_basicsize;
+    for (Py_ssize_t at = sizeof(PyObject);
+         at + (Py_ssize_t)sizeof thread <= rlock_acquire.type_object->tp_basicsize;
          at += sizeof thread)
         if (*(unsigned long *)((char *)rlock + at) == thread) {
             found = at;

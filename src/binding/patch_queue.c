@@ -1,10 +1,8 @@
 /* patch.threading(), queue.SimpleQueue in C: get parks. The other queues are made of locks. */
 #include "patch.h"
 
-static PyObject *get_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                          PyObject *kwnames);
-static PyObject *put_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                          PyObject *kwnames);
+PATCH_BODY(get_body);
+PATCH_BODY(put_body);
 
 PATCH(queue_get, "_queue", "SimpleQueue", "get", get_body, IN_GOROUTINES)
 PATCH(queue_empty, "_queue", "SimpleQueue", "empty", patch_call, IN_GOROUTINES)
@@ -40,8 +38,7 @@ static PyObject *get_now(PyObject *self) {
     return patch_call(&queue_get, self, &not_blocking, 1, NULL);
 }
 
-static PyObject *get_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                          PyObject *kwnames) {
+PATCH_BODY(get_body) {
     int64_t deadline;
     struct waiter me = {0};
     int blocking = blocks(args, nargs, kwnames, &deadline);
@@ -66,8 +63,7 @@ static PyObject *get_body(struct patch *p, PyObject *self, PyObject *const *args
     }
 }
 
-static PyObject *put_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                          PyObject *kwnames) {
+PATCH_BODY(put_body) {
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     if (result)
         semaroot_wake(self);

@@ -21,8 +21,7 @@ static PyObject *carry_out(void *arg) {
     return patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
 }
 
-static PyObject *on_main_thread(struct patch *p, PyObject *self, PyObject *const *args,
-                                Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(on_main_thread) {
     struct call call = {p, self, args, nargs, kwnames};
     PyObject *result;
     if (run_on_main_thread(carry_out, &call, &result))
@@ -71,14 +70,10 @@ static PyObject *then_look(PyObject *result) {
     return result;
 }
 
-static PyObject *raise_body(struct patch *p, PyObject *self, PyObject *const *args,
-                            Py_ssize_t nargs, PyObject *kwnames) {
-    return then_look(patch_call(p, self, args, nargs, kwnames));
-}
+PATCH_BODY(raise_body) { return then_look(patch_call(p, self, args, nargs, kwnames)); }
 
 /* To this process, a group, or everybody; not to another process. */
-static PyObject *kill_body(struct patch *p, PyObject *self, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(kill_body) {
     long pid = nargs && PyLong_Check(args[0]) ? PyLong_AsLong(args[0]) : 1;
     PyErr_Clear();
     PyObject *result = patch_call(p, self, args, nargs, kwnames);

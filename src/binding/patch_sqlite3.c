@@ -56,8 +56,7 @@ static int find_connection(void) {
         return 0;
     }
     if (init)
-        PyErr_SetString(PyExc_RuntimeError,
-                        "goroutines: sqlite3 cannot be patched on this Python");
+        PyErr_SetString(PyExc_RuntimeError, "goroutines: sqlite3 cannot be patched on this Python");
     Py_XDECREF(type);
     Py_XDECREF(init);
     return -1;

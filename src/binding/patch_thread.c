@@ -27,8 +27,7 @@ unsigned long patch_ident(void) {
 
 static bool of_goroutine(unsigned long ident) { return stack_owns((void *)ident); }
 
-static PyObject *get_ident_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(get_ident_body) {
     struct goroutine *gr = current_goroutine();
     if (!patch_installed("threading") && !(gr && gr->is_main))
         return patch_call(p, self, args, nargs, kwnames);
@@ -53,24 +52,14 @@ static PyObject *call_for_thread(struct patch *p, PyObject *self, PyObject *cons
 }
 
 /* Handlers run on the main thread, whichever thread has the signal. */
-static PyObject *pthread_kill_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                   Py_ssize_t nargs, PyObject *kwnames) {
-    (void)kwnames;
-    return call_for_thread(p, self, args, nargs, main_thread_ident());
-}
+PATCH_BODY(pthread_kill_body) { return call_for_thread(p, self, args, nargs, main_thread_ident()); }
 
-static PyObject *getcpuclockid_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                    Py_ssize_t nargs, PyObject *kwnames) {
-    (void)kwnames;
+PATCH_BODY(getcpuclockid_body) {
     return call_for_thread(p, self, args, nargs, PyThread_get_thread_ident());
 }
 
 /* The name of a Thread is not that of the OS thread it runs on at the moment. */
-static PyObject *set_name_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames) {
-    (void)p, (void)self, (void)args, (void)nargs, (void)kwnames;
-    Py_RETURN_NONE;
-}
+PATCH_BODY(set_name_body) { Py_RETURN_NONE; }
 
 PATCH(thread_get_ident, "_thread", NULL, "get_ident", get_ident_body, EVERYWHERE)
 PATCH(thread_set_name, "_thread", NULL, "set_name", set_name_body, IN_GOROUTINES)
@@ -91,8 +80,8 @@ static void say_that_it_failed(PyObject *fn) {
 static PyObject *thread_main(PyObject *self, PyObject *unused) {
     (void)unused;
     PyObject *fn = PyTuple_GET_ITEM(self, 0), *kwargs = PyTuple_GET_ITEM(self, 2);
-    PyObject *result =
-        PyObject_Call(fn, PyTuple_GET_ITEM(self, 1), kwargs == Py_None ? NULL : kwargs);
+    PyObject *result = PyObject_Call(fn, PyTuple_GET_ITEM(self, 1),
+                                     kwargs == Py_None ? NULL : kwargs);
     if (result)
         Py_DECREF(result);
     else if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(GoroutineExit))
@@ -161,8 +150,7 @@ static bool start_arguments_are_right(PyObject *const *args, Py_ssize_t nargs) {
            (nargs < 3 || PyDict_Check(args[2]));
 }
 
-static PyObject *start_new_thread_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                       Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(start_new_thread_body) {
     if (!start_arguments_are_right(args, nargs) || ending())
         return patch_call(p, self, args, nargs, kwnames);
     PyObject *kwargs = nargs > 2 ? args[2] : NULL;
@@ -195,8 +183,7 @@ static void sentinel_released(void *weakref) {
 }
 
 /* The lock of a real thread is released by C code that wakes nobody. */
-static PyObject *set_sentinel_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                   Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(set_sentinel_body) {
     PyObject *lock = patch_call(p, self, args, nargs, kwnames);
     PyThreadState *ts = PyThreadState_Get();
     if (lock && patch_in_goroutine()) {
@@ -233,14 +220,10 @@ static int install_end(void) { return note_sentinels(); }
 
 /* ---- the end of a thread, from 3.13 ---- */
 
-static PyObject *join_body(struct patch *p, PyObject *self, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames);
-static PyObject *set_done_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames);
-static PyObject *shutdown_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames);
-static PyObject *start_joinable_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                     Py_ssize_t nargs, PyObject *kwnames);
+PATCH_BODY(join_body);
+PATCH_BODY(set_done_body);
+PATCH_BODY(shutdown_body);
+PATCH_BODY(start_joinable_body);
 
 PATCH(handle_join, "_thread", "_ThreadHandle", "join", join_body, IN_GOROUTINES)
 PATCH(handle_is_done, "_thread", "_ThreadHandle", "is_done", patch_call, IN_GOROUTINES)
@@ -264,8 +247,7 @@ static bool is_done(void *handle) {
     return is;
 }
 
-static PyObject *set_done_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(set_done_body) {
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     if (result)
         semaroot_wake_all(self);
@@ -341,8 +323,7 @@ static int start_joinable(PyObject *fn, PyObject *handle, int daemon) {
     return 0;
 }
 
-static PyObject *start_joinable_body(struct patch *p, PyObject *self, PyObject *const *args,
-                                     Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(start_joinable_body) {
     static const char *const names[] = {"function", "handle", "daemon"};
     PyObject *values[3] = {NULL, Py_None, Py_True}, *handle;
     PyTypeObject *type = handle_join.type_object;
@@ -351,8 +332,8 @@ static PyObject *start_joinable_body(struct patch *p, PyObject *self, PyObject *
         !(values[1] == Py_None || (Py_TYPE(values[1]) == type && not_started(values[1]))))
         return patch_call(p, self, args, nargs, kwnames);
     int daemon = PyObject_IsTrue(values[2]);
-    if (daemon < 0 || PySys_Audit("_thread.start_joinable_thread", "OiO", values[0], daemon,
-                                  values[1]) < 0)
+    if (daemon < 0 ||
+        PySys_Audit("_thread.start_joinable_thread", "OiO", values[0], daemon, values[1]) < 0)
         return NULL;
     handle = values[1] == Py_None ? PyObject_CallNoArgs((PyObject *)type) : Py_NewRef(values[1]);
     if (handle && start_joinable(values[0], handle, daemon) < 0)
@@ -371,8 +352,7 @@ static unsigned long ident_of(PyObject *handle) {
 }
 
 /* The end of a real thread wakes nobody here: the built-in waits for it. */
-static bool waits_here(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                       int64_t *deadline) {
+static bool waits_here(PyObject *self, PyObject *const *args, Py_ssize_t nargs, int64_t *deadline) {
     unsigned long ident = ident_of(self);
     int64_t ns;
     *deadline = NOTE_FOREVER;
@@ -386,8 +366,7 @@ static bool waits_here(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return true;
 }
 
-static PyObject *join_body(struct patch *p, PyObject *self, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(join_body) {
     int64_t deadline;
     struct waiter me = {0};
     if (!waits_here(self, args, nargs, &deadline))
@@ -418,8 +397,7 @@ static int join_one(PyObject *handle) {
     return joined ? 0 : -1;
 }
 
-static PyObject *shutdown_body(struct patch *p, PyObject *self, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(shutdown_body) {
     while (to_be_joined && PySet_GET_SIZE(to_be_joined))
         if (join_one(PySet_Pop(to_be_joined)) < 0)
             return NULL;

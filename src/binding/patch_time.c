@@ -6,8 +6,7 @@ static PyObject *yield_once(void) {
     return interrupt_check() < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *sleep_body(struct patch *p, PyObject *self, PyObject *const *args,
-                            Py_ssize_t nargs, PyObject *kwnames) {
+PATCH_BODY(sleep_body) {
     int64_t ns;
     if (!patch_seconds(args[0], &ns))
         return patch_call(p, self, args, nargs, kwnames);

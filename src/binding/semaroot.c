@@ -18,9 +18,7 @@ static struct waiter *buckets[BUCKETS];
 static int64_t waiting;
 static struct waiter *reserved[BUCKETS]; /* woken after a long wait, and not back yet */
 
-static struct waiter **bucket_of(void *key) {
-    return &buckets[((uintptr_t)key >> 4) % BUCKETS];
-}
+static struct waiter **bucket_of(void *key) { return &buckets[((uintptr_t)key >> 4) % BUCKETS]; }
 
 static struct waiter *first_for(void *key) {
     struct waiter *w = *bucket_of(key);
@@ -84,9 +82,7 @@ static void take_out(struct waiter *w) {
     waiting--;
 }
 
-static struct waiter **reservation_of(void *key) {
-    return &reserved[bucket_of(key) - buckets];
-}
+static struct waiter **reservation_of(void *key) { return &reserved[bucket_of(key) - buckets]; }
 
 bool semaroot_reserved(void *key) {
     struct waiter *w = *reservation_of(key);

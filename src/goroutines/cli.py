@@ -18,7 +18,8 @@ from . import patch
 from ._core import GoroutineExit, _die_of_interrupt, _patch, gomaxprocs, run
 
 USAGE = """\
-usage: goroutines run [--procs N] [--no-patch] [--main-thread] SCRIPT | -m MODULE | -c CODE [ARG ...]
+usage: goroutines run [--procs N] [--no-patch] [--main-thread]
+                      SCRIPT | -m MODULE | -c CODE [ARG ...]
 
 Run a Python program with its top level as the main goroutine and the standard library patched, so
 that its threads are goroutines and what blocks parks them.

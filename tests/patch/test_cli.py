@@ -48,7 +48,8 @@ def program(tmp_path: Path):
 
 WHAT_IT_SEES = """
 import sys, __main__
-print(sys.argv, sys.path[:1], __name__, __package__, getattr(__spec__, "name", None), globals().get("__file__"))
+print(sys.argv, sys.path[:1], __name__, __package__)
+print(getattr(__spec__, "name", None), globals().get("__file__"))
 print(sorted(k for k in globals()), __main__ is sys.modules["__main__"])
 print(__builtins__ is sys.modules["builtins"], type(__loader__))
 class C: pass
@@ -131,7 +132,8 @@ import os, sys, threading
 import goroutines as G
 from goroutines import patch
 print(G.num_goroutine(), G.gomaxprocs(), patch.is_patched("threading"), patch.is_patched("signal"),
-      threading.current_thread() is threading.main_thread(), threading.get_native_id() == os.getpid())
+      threading.current_thread() is threading.main_thread(),
+      threading.get_native_id() == os.getpid())
 import signal
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 os.kill(os.getpid(), signal.SIGUSR1)

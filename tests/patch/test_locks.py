@@ -59,7 +59,8 @@ def calls(lock):
         return lock
     seen = []
     for args, kwargs in [((False,), {}), ((True, 0.01), {}), ((), {"timeout": 0.01}), ((1, 0), {}),
-                         ((False, 1), {}), ((True, -2), {}), ((), {"timeout": "1"}), ((1, 2, 3), {}),
+                         ((False, 1), {}), ((True, -2), {}), ((), {"timeout": "1"}),
+                         ((1, 2, 3), {}),
                          ((), {"blocking": False}), ((), {"wait": 1}), ((True, 1e20), {}),
                          ((True,), {"blocking": True}), ((), {"timeout": float("nan")})]:
         try:

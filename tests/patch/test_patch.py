@@ -48,7 +48,7 @@ def test_undo_is_exact():
         import _queue, _signal, _sqlite3, _thread, posix, queue, signal, sqlite3, threading, time
 
         class Def(ctypes.Structure):
-            _fields_ = [("name", ctypes.c_char_p), ("meth", ctypes.c_void_p), ("flags", ctypes.c_int)]
+            _fields_ = [("name", ctypes.c_char_p), ("meth", ctypes.c_void_p)]
 
         def pointer(o):
             # m_ml of a function; d_method of a method descriptor
@@ -59,7 +59,8 @@ def test_undo_is_exact():
 
         def snapshot():
             seen = {}
-            for module in (_queue, _signal, _sqlite3, _thread, posix, queue, signal, sqlite3, threading, time):
+            for module in (_queue, _signal, _sqlite3, _thread, posix, queue, signal, sqlite3,
+                           threading, time):
                 for name, value in vars(module).items():
                     seen[module.__name__, name] = (id(value), pointer(value))
                     if isinstance(value, type):

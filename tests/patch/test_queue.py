@@ -45,8 +45,10 @@ def test_arguments_of_get_are_as_before():
         """
 def calls():
     seen = []
-    for args, kwargs in [((False,), {}), ((True, 0.01), {}), ((), {"timeout": 0.01}), ((True, 0), {}),
-                         ((True, -1), {}), ((), {"timeout": "1"}), ((1, 2, 3), {}), ((False, -1), {}),
+    for args, kwargs in [((False,), {}), ((True, 0.01), {}), ((), {"timeout": 0.01}),
+                         ((True, 0), {}),
+                         ((True, -1), {}), ((), {"timeout": "1"}), ((1, 2, 3), {}),
+                         ((False, -1), {}),
                          ((), {"block": False}), ((), {"wait": 1})]:
         try:
             seen.append(queue.SimpleQueue().get(*args, **kwargs))

@@ -103,7 +103,9 @@ def test_raw_threads():
 def main():
     done = G.Chan(capacity=9)
     for start in (_thread.start_new_thread, _thread.start_new):
-        ident = start(lambda *args, **kwargs: done.send((early_get_ident(), args, kwargs)), (1,), {"k": 2})
+        def body(*args, **kwargs):
+            done.send((early_get_ident(), args, kwargs))
+        ident = start(body, (1,), {"k": 2})
         assert done.recv() == (ident, (1,), {"k": 2})
     for wrong in ((), (len,), (1, ()), (len, []), (len, (), [])):
         try:
@@ -265,7 +267,10 @@ def test_handles():
 if hasattr(_thread, "start_joinable_thread"):
     def main():
         done = []
-        handle = _thread.start_joinable_thread(lambda: (time.sleep(0.05), done.append(early_get_ident())))
+        def body():
+            time.sleep(0.05)
+            done.append(early_get_ident())
+        handle = _thread.start_joinable_thread(body)
         assert not handle.is_done()
         handle.join()
         assert handle.is_done() and done == [handle.ident]
