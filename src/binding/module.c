@@ -227,8 +227,7 @@ static int exec_module(PyObject *module) {
     if (errors_init(module) < 0 || chan_types_init(module) < 0 || select_types_init(module) < 0 ||
         time_types_init(module) < 0 || lock_types_init(module) < 0 ||
         waiter_types_init(module) < 0 || atomic_int_init(module) < 0 ||
-        member_types_init(module) < 0 ||
-        PyModule_AddFunctions(module, time_methods) < 0 ||
+        member_types_init(module) < 0 || PyModule_AddFunctions(module, time_methods) < 0 ||
         PyModule_AddFunctions(module, debug_methods) < 0 ||
         PyModule_AddFunctions(module, netpoll_methods) < 0 ||
         PyModule_AddFunctions(module, patch_methods) < 0)

@@ -436,8 +436,8 @@ def test_a_ticker_names_what_it_wants():
 
 
 def test_the_collector_may_run_while_those_who_are_left_are_told():
-    """Sending GoroutineExit allocates. Up to 3.11 that ran the collector, and a callback of it may end
-    the very goroutine that is about to be told, here one whose stack is given back at its end."""
+    """Sending GoroutineExit allocates. Up to 3.11 that ran the collector, and a callback of it may
+    end the very goroutine that is about to be told, here one whose stack is given back then."""
     prints(
         """
         import gc
