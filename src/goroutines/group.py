@@ -125,7 +125,9 @@ class Group:
         self._failed = False
         self._halt = Chan()  # closed when the group has failed
         self._failures: dict[int, BaseException] = {}  # by id, in order
-        self._exits: weakref.WeakSet[BaseException] = weakref.WeakSet()  # that members ended with
+        # The exits that members ended with. No WeakSet: its callback is a Python function, and an
+        # exception from outside that came there would be lost.
+        self._exits: set[weakref.ref[GoroutineExit]] = set()
 
     @property
     def context(self) -> CancelContext:
@@ -182,7 +184,7 @@ class Group:
         taken = True
         try:
             if isinstance(exc, GoroutineExit):
-                self._exits.add(exc)
+                self._exits.add(weakref.ref(exc, self._exits.discard))
             elif exc is not None and not self._follows(exc, of_member=True):
                 # The block may have left one behind that was blocked in C.
                 taken = self._state == "open"
@@ -201,7 +203,7 @@ class Group:
         if isinstance(exc, BaseExceptionGroup):
             return all(self._follows(part, of_member=of_member) for part in exc.exceptions)
         if isinstance(exc, GoroutineExit):
-            return of_member or exc in self._exits
+            return of_member or weakref.ref(exc) in self._exits
         return self._failed and exc is self._context.err()
 
     def _fail(self, exc: BaseException, again: bool = False) -> None:

@@ -497,7 +497,7 @@ def test_a_failure_of_an_inner_group_is_one_of_the_outer():
     def inner():
         with Group() as g:
             g.go(until_ended, log, "inner")
-            parked(2)
+            parked(3)  # with main and the outer one
             g.go(fails, Boom())
 
     with pytest.raises(Boom):
