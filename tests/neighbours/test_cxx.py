@@ -9,6 +9,8 @@ import pytest
 
 from .support import PREFIX, compiled, fine, needs
 
+pytestmark = pytest.mark.hang(240)  # the first test of a module compiles it
+
 THROWS = """
     #include <Python.h>
     #include <stdexcept>

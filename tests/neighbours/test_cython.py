@@ -11,6 +11,8 @@ import pytest
 
 from .support import compiled, fine, needs
 
+pytestmark = pytest.mark.hang(240)  # the first test of a module compiles it
+
 CYTHON = """\
 import sys
 

@@ -8,6 +8,8 @@ import pytest
 
 from .support import compiled, fine
 
+pytestmark = pytest.mark.hang(240)  # the first test of a module compiles it
+
 CALLER = """
     #include <Python.h>
     #include <pthread.h>

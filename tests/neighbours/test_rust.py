@@ -46,11 +46,12 @@ print("fine")
 
 
 def test_the_thread_on_which_a_validator_waits_does_not_end(procs):
-    """Goroutines that lock a thread and end take it with them."""
+    """Goroutines that lock a thread and end take it with them. Without the rule 3.11 crashes."""
     needs("pydantic_core")
     fine(
         VALIDATORS
         + """
+n = 100
 def main():
     gate, entered, out = G.Chan(), G.Chan(), G.Chan()
     def validate(x):
@@ -61,19 +62,19 @@ def main():
     def ends():
         G.lock_os_thread()
         entered.send(None)
-    for i in range(60):
+    for i in range(n):
         G.go(lambda i=i: out.send(v.validate_python(i) == i + 1))
         entered.recv()
         G.go(ends)
         entered.recv()
         G.sleep(0.001)
-    others = [threading.Thread(target=time.sleep, args=(0.05,)) for _ in range(40)]
+    others = [threading.Thread(target=time.sleep, args=(0.05,)) for _ in range(50)]
     for t in others:
         t.start()
     for t in others:
         t.join()
     gate.close()
-    assert all(out.recv() for _ in range(60))
+    assert all(out.recv() for _ in range(n))
     plain = SchemaValidator(cs.int_schema())
     assert each(50, plain.validate_python) == list(range(50))
 G.run(main)

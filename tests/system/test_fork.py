@@ -47,6 +47,32 @@ gate.close()
     )
 
 
+def test_the_core_imports_nothing_later():
+    """A goroutine that did would hold a module's lock, for ever in a child forked meanwhile."""
+    prints(
+        CHILD
+        + """
+before = {name for name in sys.modules if name.startswith("goroutines")}
+def main():
+    c = G.Chan(list[int], by_value=True)
+    G.go(c.send, [1])
+    c.recv()
+    G.excepthook = lambda args: None
+    G.go(lambda: 1 / 0)
+    G.select(G.recv(c), timeout=0.01)
+try:
+    G.run(main)
+except TimeoutError:
+    pass
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+print(reap(pid), {name for name in sys.modules if name.startswith("goroutines")} - before)
+""",
+        "0 set()",
+    )
+
+
 def test_fork_from_the_main_goroutine():
     prints(
         CHILD
