@@ -18,9 +18,19 @@ Any ordinary function can be a goroutine. A goroutine that blocks, in this libra
 that releases the GIL, does not hold up the others.
 """
 
-# What the core calls is imported now: later there may be no descriptor left, or another root; and a forked
-# child may find the lock of a module that another thread was importing.
-from . import _copy, _elem, _forked, _import_locks, _inherit, context, debug, patch, sync  # noqa: F401
+# What the core calls is imported now: later there may be no descriptor left, or another root, and a
+# forked child may find the lock of a module that another thread was importing.
+from . import (  # noqa: F401
+    _copy,
+    _elem,
+    _forked,
+    _import_locks,
+    _inherit,
+    context,
+    debug,
+    patch,
+    sync,
+)
 from ._core import (
     Chan,
     ChannelClosed,

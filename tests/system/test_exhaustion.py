@@ -226,7 +226,8 @@ def test_more_stacks_than_mappings():
 # As a user of its own, whose processes and threads nobody else adds to.  What is imported later
 # must be readable for that user, so it is imported before.
 OTHER_USER = """
-import os, random, resource, signal, subprocess, sys, threading, time, traceback, warnings
+import os, random, resource, signal, sys, threading, time, traceback, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
 import linecache, goroutines._forked, goroutines._hook, goroutines._inherit, goroutines._copy
 import goroutines as G
 
@@ -274,7 +275,8 @@ def test_threads_run_out():
 @root_only
 @pytest.mark.parametrize("place", ["main()", "G.run(main)"], ids=["main thread", "run"])
 def test_no_thread_at_all(place: str):
-    """Not even the first one: goroutines wait, without DeadlockError, until there can be one."""
+    """Not even the first one, nor the runtime's own (it has none yet in a forked child): goroutines
+    wait, without DeadlockError, until there can be one."""
     done = script(
         OTHER_USER
         + textwrap.dedent(
@@ -283,7 +285,11 @@ def test_no_thread_at_all(place: str):
                 limit_threads(50)
             def main():
                 return out.recv()
-            other_user(1)
+            other_user(500)
+            pid = os.fork()
+            if pid:
+                sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            limit_threads(1)
             signal.signal(signal.SIGALRM, more)
             signal.setitimer(signal.ITIMER_REAL, 1)
             out = G.Chan()
