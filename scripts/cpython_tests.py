@@ -9,6 +9,7 @@ run, as they would end the process or never end. Exit status 0 only if all is as
 """
 
 import json
+import signal
 import subprocess
 import sys
 import unittest
@@ -19,6 +20,7 @@ MODULES = ["test_thread", "test_threading", "test_threading_local", "test_queue"
 
 OS_IDENT = "C code takes the OS thread's ident where Python takes the goroutine's"
 SUBINTERPRETER = "ends a subinterpreter that has threads: needs the main OS thread, in any program"
+NO_LEAK = "wants a _DummyThread to stay in threading._active for ever"
 OS_THREADS = "counts OS threads by their native ids; goroutines share them"
 OS_COUNT = "_thread._count() counts OS threads"
 
@@ -26,6 +28,8 @@ OS_COUNT = "_thread._count() counts OS threads"
 KNOWN: dict[str, str | tuple[tuple[int, int], tuple[int, int], str]] = {
     "test_thread.ThreadRunningTests.test__count": OS_COUNT,
     "test_threading.ExceptHookTests.test_excepthook_thread_None": OS_IDENT,
+    "test_threading.ThreadTests.test_foreign_thread": ((3, 11), (3, 13), NO_LEAK),
+    "test_threading.ThreadTests.test_ident_of_no_threading_threads": ((3, 11), (3, 13), NO_LEAK),
     "test_threading.ThreadTests.test_various_ops": OS_THREADS,
     "test_threading.ThreadTests.test_various_ops_large_stack": OS_THREADS,
     "test_threading.ThreadTests.test_various_ops_small_stack": OS_THREADS,
@@ -94,6 +98,7 @@ def run(module: str) -> tuple[str, list[str]]:
 
 
 def main(modules: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children must not ignore it
     wrong = 0
     for module in modules:
         output, failed = run(module)
