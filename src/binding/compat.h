@@ -100,6 +100,17 @@ static inline bool compat_set_stack(PyThreadState *ts, char *lo, char *hi) {
  * nothing raised or announced. */
 bool compat_is_clean(PyThreadState *ts);
 
+/* ts was cleared by its goroutine. A forked child, and the end of the interpreter, clear all states that
+ * exist, those that are about to be deleted, too: what is called then is not to be called twice. */
+static inline void compat_cleared(PyThreadState *ts) {
+#if PY_VERSION_HEX < 0x030d0000
+    ts->on_delete = NULL;
+    ts->on_delete_data = NULL;
+#else
+    (void)ts;
+#endif
+}
+
 /* Up to 3.11 any allocation may run the collector, and thereby code that waits: whatever was just seen
  * of another goroutine need not be true any more. While held, it does not run; result: for release. */
 static inline int compat_hold_collector(void) { return PyGC_Disable(); }

@@ -400,6 +400,7 @@ void goroutine_run(struct g *g) {
     if (!compat_is_clean(ts) || in_event_loop()) {
         gr->cleared = true;
         PyThreadState_Clear(ts);
+        compat_cleared(ts);
     }
     if (thread_handle) {
         patch_thread_ended(thread_handle);

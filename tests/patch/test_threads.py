@@ -395,3 +395,27 @@ G.run(main)
 """
     )
     assert sorted(out.split("\n")) == ["", *["thread of main"] * 2, *["thread of worker"] * 2]
+
+
+@pytest.mark.hang(100)
+def test_fork_while_threads_end():
+    """A thread state that is cleared, and about to be deleted, is cleared again in the child."""
+    run(
+        """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+sys.setswitchinterval(1e-6)
+
+def main():
+    for i in range(300):
+        t = threading.Thread(target=int)
+        t.start()
+        pid = os.fork()
+        if not pid:
+            os._exit(11 if t.is_alive() else 10)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 10
+        t.join()
+
+G.run(main)
+"""
+    )
