@@ -301,4 +301,4 @@ def test_py_spy_shows_goroutines() -> None:
     if PY > (3, 13):
         pytest.skip("py-spy 0.4 does not read Python 3.14 and later")
     out = live([str(py_spy), "dump", "--pid"])
-    assert out.count("parked_one") == 5 and "blocked_one" in out, out
+    assert out.count("    parked_one (") == 5 and "    blocked_one (" in out, out

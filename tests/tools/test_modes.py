@@ -88,12 +88,15 @@ def test_a_resource_warning_in_a_goroutine() -> None:
     done = script(
         """
         import goroutines as G
-        def forgets():
+        def forgets(over):
             file = open("/dev/null")
             G.sleep(0.001)
+            del file
+            over.send(None)
         def main():
-            G.go(forgets)
-            G.sleep(0.05)
+            over = G.Chan()
+            G.go(forgets, over)
+            over.recv()
         G.run(main)
         """,
         options=["-X", "dev"],
@@ -177,7 +180,10 @@ def test_the_perf_trampoline(how: str) -> None:
 
 @needs_trampoline
 def test_the_trampoline_is_switched_while_goroutines_are_parked() -> None:
-    """Those that parked without it return without it, and the other way round."""
+    """Those that parked without it return without it, and the other way round.
+
+    Once only: switched off and on again, 3.14 and 3.15 crash in plain Python, too.
+    """
     done = script(
         """
         import os, sys
@@ -190,10 +196,8 @@ def test_the_trampoline_is_switched_while_goroutines_are_parked() -> None:
             c, out = G.Chan(), G.Chan(capacity=30)
             for i in range(30):
                 G.go(lambda: out.send(parks(c, 5)))
-                if i % 10 == 4:
+                if i == 14:
                     sys.activate_stack_trampoline("perf")
-                if i % 10 == 9:
-                    sys.deactivate_stack_trampoline()
                 G.gosched()
             for _ in range(90):
                 c.send(None)
