@@ -21,9 +21,9 @@ from goroutines import (
     sleep,
 )
 from helpers import in_run
+from interrupts import MAY_WAKE, interrupted
 
 from .support import Nothing, hooked, on_procs, parked, prints, take
-from .test_interrupt import MAY_WAKE, interrupted
 
 
 class Boom(Exception):

@@ -6,9 +6,9 @@ import goroutines as G
 import pytest
 from goroutines.sync import Cond, Mutex, Once, RWMutex, Semaphore, WaitGroup
 from helpers import eventually
+from interrupts import MAY_WAKE, interrupted
 
 from .support import parked, told
-from .test_interrupt import MAY_WAKE, interrupted
 
 WAITS = {
     "mutex": "m.acquire()",
