@@ -48,6 +48,7 @@ def test_an_exit_that_comes_second_is_dropped_when_main_has_ended():
 
         def second():
             late = Late()
+            G.sleep(0.2)  # main is blocked by now
             G.go(sys.exit, 5)
             while G.num_goroutine() > 2:
                 G.gosched()
