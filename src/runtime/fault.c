@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "stack.h"
@@ -86,8 +87,9 @@ static void report_overflow(const void *addr) {
     print(&m);
 }
 
-/* For a signal without an address, as a handler in front of ours raises it after its own report. */
-static void report_raised(int sig) {
+/* When the address does not tell: a handler in front of ours raises the signal again after its own
+ * report, or a frame bigger than the guard has stepped over it. */
+static void report_suspicion(int sig) {
     struct message m = {0};
     add(&m, sig == SIGBUS ? "fatal error: SIGBUS in " : "fatal error: SIGSEGV in ");
     if (!add_goroutine(&m, NULL))
@@ -97,6 +99,22 @@ static void report_raised(int sig) {
 }
 
 /* ---- The handler. ---- */
+
+static const void *stack_pointer(const ucontext_t *at) {
+#if defined(__x86_64__)
+    return (const void *)at->uc_mcontext.gregs[REG_RSP];
+#else
+    return (const void *)at->uc_mcontext.sp;
+#endif
+}
+
+/* Whether the access was made with the stack pointer on no stack of ours, nor on a signal stack: in a
+ * goroutine, whose stack is then behind it.  (A thread without one has no name to report.) */
+static bool off_stack(const void *context) {
+    const ucontext_t *at = context;
+    const void *sp = stack_pointer(at);
+    return !(at->uc_stack.ss_flags & SS_ONSTACK) && (!stack_owns(sp) || stack_guard_hit(sp));
+}
 
 static void set_default(int sig) {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
@@ -146,16 +164,17 @@ static void handle(int sig, siginfo_t *info, void *context) {
     bool sent = info->si_code <= 0; /* by kill, tgkill or sigqueue, not by a memory access */
     bool raised = info->si_code == SI_TKILL && info->si_pid == getpid();
     bool overflow = !sent && stack_guard_hit(info->si_addr);
+    bool suspicious = raised || (!sent && off_stack(context));
     pid_t self = gettid(), nobody = 0;
     if (atomic_load(&reporting) == self) {
         die(sig, sent);
         return;
     }
-    if ((overflow || raised) && atomic_compare_exchange_strong(&reporting, &nobody, self)) {
+    if ((overflow || suspicious) && atomic_compare_exchange_strong(&reporting, &nobody, self)) {
         if (overflow)
             report_overflow(info->si_addr);
         else
-            report_raised(sig);
+            report_suspicion(sig);
         atomic_store(&reporting, 0);
     }
     chain(sig, info, context, sent);

@@ -98,8 +98,23 @@ static __attribute__((noinline)) int recurse(int depth) {
     return recurse(depth + 1) + frame[0];
 }
 
+/* Over the guard and all of the arena at once, as a C function with a frame of that size would. */
+static __attribute__((noinline)) void step_over(void) {
+    struct stack first;
+    volatile char *below = stack.lo;
+    while (stack_find((const void *)below, &first))
+        below -= 64 * 1024;
+    size_t frame = (size_t)((volatile char *)__builtin_frame_address(0) - below) + 64 * 1024;
+    volatile char *far = __builtin_alloca(frame);
+    far[0] = 1;
+}
+
+static bool steps_over;
+
 static void overflowing_entry(void) {
     context_entered();
+    if (steps_over)
+        step_over();
     recurse(0);
     context_exit_jump(&goroutine, &native);
 }
@@ -123,6 +138,20 @@ static void overflow_named(void) {
     fault_set_namer(namer);
     fault_install();
     overflow();
+}
+
+static void overflow_steps_over(void) {
+    steps_over = true;
+    overflow_named();
+}
+
+/* What lies below the arena is not known, and may even be writable: then recurse() meets the guard. */
+static void test_stepping_over(void) {
+    check_killed(run(overflow_steps_over));
+    CHECK(says_once("fatal error: SIGSEGV in goroutine 7 (its C stack may be full: see "
+                    "goroutines.stack_size)\n") ||
+          says_once(NAMED));
+    ok("stepping_over");
 }
 
 static void test_named(void) {
@@ -340,6 +369,7 @@ static void test_signal_stacks(void) {
 
 int main(void) {
     test_named();
+    test_stepping_over();
     test_unnamed();
     test_crashing_namer();
     test_reporter_before();
