@@ -13,6 +13,8 @@ from helpers import script, slack
 PY = sys.version_info[:2]
 
 OVERFLOW = re.compile(r"^fatal error: stack overflow in goroutine \d+: ", re.MULTILINE)
+# A frame bigger than the guard has stepped over it, and over what lies below.
+STEPPED_OVER = re.compile(r"^fatal error: SIG\w+ in goroutine \d+ \(its C stack may be full", re.M)
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:
@@ -54,4 +56,4 @@ def overflowed(done: subprocess.CompletedProcess[str]) -> bool:
     """Whether the program ended as one does whose goroutine's stack is full: with its name."""
     # SIGBUS: faulthandler has met a neighbour's frames, overwritten by a frame beyond the guard.
     killed = done.returncode in (-signal.SIGSEGV, -signal.SIGBUS)
-    return killed and bool(OVERFLOW.search(done.stderr))
+    return killed and bool(OVERFLOW.search(done.stderr) or STEPPED_OVER.search(done.stderr))
