@@ -200,6 +200,8 @@ static int install_threading(void) {
 
 static struct group groups[] = {
     {"time", {patch_time}},
+    {"socket", {patch_sockets, patch_socket_closes}, .install = patch_sockets_install},
+    {"ssl", {patch_ssl, patch_socket_closes}, .install = patch_ssl_install},
     {"threading", {patch_locks, patch_queues, patch_threads}, .install = install_threading},
     {"signal", {patch_signals}},
     /* Of `goroutines run`, whatever else it patches. */

@@ -115,6 +115,9 @@ PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *arg
 /* ---- the lists; each ends with NULL ---- */
 
 extern struct patch *const patch_time[];    /* patch_time.c */
+extern struct patch *const patch_sockets[]; /* patch_socket.c */
+extern struct patch *const patch_socket_closes[];
+extern struct patch *const patch_ssl[];     /* patch_ssl.c */
 extern struct patch *const patch_locks[];   /* patch_lock.c */
 extern struct patch *const patch_queues[];  /* patch_queue.c */
 extern struct patch *const patch_threads[]; /* patch_thread.c */
@@ -122,6 +125,8 @@ extern struct patch *const patch_main[];
 extern struct patch *const patch_signals[]; /* patch_signal.c */
 
 /* What a group needs besides exchanging pointers. -1 with an exception. */
+int patch_sockets_install(void);
+int patch_ssl_install(void);
 int patch_locks_install(void);
 int patch_threads_install(void);
 int patch_main_install(void);
@@ -160,6 +165,20 @@ void semaroot_wake_all(void *key);
 /* All that wait for anything. */
 void semaroot_wake_everybody(void);
 void semaroot_fork_child(void);
+
+/* ---- between patch_socket.c and patch_ssl.c ---- */
+
+struct timeval;
+
+bool patch_is_socket(PyObject *o);
+int *patch_socket_fd(PyObject *sock);          /* -1: closed */
+int64_t *patch_socket_timeout(PyObject *sock); /* in ns; negative: none; 0: it does not block */
+int64_t patch_socket_deadline(PyObject *sock); /* of a call that begins now */
+/* SO_RCVTIMEO or SO_SNDTIMEO. *before, unless NULL: what it was. False: there is no such option. */
+bool patch_set_kernel_timeout(int fd, int option, const struct timeval *tv, struct timeval *before);
+extern const struct timeval patch_no_kernel_timeout; /* with it calls end at once, with EAGAIN */
+/* Raises what netpoll_wait() has ended with; NULL. */
+PyObject *patch_raise_wait(int err, const char *timed_out);
 
 /* ---- between patch_lock.c and patch_thread.c ---- */
 

@@ -4,7 +4,7 @@ import pytest
 from goroutines import patch
 from helpers import script
 
-BUILT = ("time", "threading", "signal", "sqlite3")
+BUILT = ("time", "socket", "ssl", "threading", "signal", "sqlite3")
 
 
 def run(source: str, **kwargs: object) -> str:

@@ -1,0 +1,263 @@
+/* patch.ssl(): TLS over a socket waits on the poller. (TLS over MemoryBIOs never blocks.)
+ *
+ * OpenSSL reads and writes the descriptor by itself. Reading, it may have to wait though something can be
+ * read: for the rest of a record, or because what came was not data (session tickets). So the built-in
+ * is called as on a socket that does not block: its socket's timeout is zero for that moment, and the
+ * kernel's receive timeout too, and it raises SSLWantReadError or SSLWantWriteError. The descriptor's
+ * mode is not touched. Nobody else calls in for this connection meanwhile: it takes microseconds, and
+ * OpenSSL does not want it anyway.
+ *
+ * Writing, it is given a record at a time, each when the descriptor can be written to, which means
+ * that there is room for one. */
+#include "patch.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define RECORD 16384 /* the most bytes of data in one */
+#define PAUSE_US 50
+
+static PyObject *want_read, *want_write; /* the exceptions */
+
+/* Below an SSLSocket; a new reference. NULL: there is none, as on an SSLObject. */
+static PyObject *socket_of(PyObject *self) {
+    PyObject *owner = PyObject_GetAttrString(self, "owner");
+    if (!owner)
+        PyErr_Clear();
+    else if (!patch_is_socket(owner))
+        Py_CLEAR(owner);
+    return owner;
+}
+
+/* ---- one at a time ---- */
+
+struct inside {
+    PyObject *sock;
+    struct inside *next;
+};
+static struct inside *insiders; /* guarded by the GIL */
+
+static bool somebody_inside(PyObject *sock) {
+    for (struct inside *i = insiders; i; i = i->next)
+        if (i->sock == sock)
+            return true;
+    return false;
+}
+
+static void leave(struct inside *me) {
+    struct inside **at = &insiders;
+    while (*at != me)
+        at = &(*at)->next;
+    *at = me->next;
+}
+
+static void pause_thread(void) {
+    Py_BEGIN_ALLOW_THREADS
+    usleep(PAUSE_US);
+    Py_END_ALLOW_THREADS
+}
+
+/* -1 with an exception. */
+static int wait_until_alone(PyObject *sock) {
+    while (somebody_inside(sock)) {
+        if (!patch_in_goroutine()) {
+            pause_thread();
+        } else if (sched_sleep(timer_after(rt_now(), PAUSE_US * 1000)) == WAKE_INTERRUPT) {
+            interrupt_raise();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- calls ---- */
+
+struct call {
+    struct patch *p;
+    PyObject *self, *const *args;
+    Py_ssize_t nargs;
+    PyObject *kwnames, *sock;
+};
+
+static PyObject *as_built_in(struct call *c) {
+    if (c->sock && wait_until_alone(c->sock) < 0)
+        return NULL;
+    return patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
+}
+
+/* As on a socket with that timeout in ns. */
+static PyObject *call_with_timeout(struct call *c, int64_t for_now) {
+    if (wait_until_alone(c->sock) < 0)
+        return NULL;
+    struct inside me = {c->sock, insiders};
+    insiders = &me;
+    int fd = *patch_socket_fd(c->sock);
+    int64_t *timeout = patch_socket_timeout(c->sock), timeout_before = *timeout;
+    struct timeval before;
+    bool set = timeout_before < 0 && patch_set_kernel_timeout(fd, SO_RCVTIMEO,
+                                                              &patch_no_kernel_timeout, &before);
+    *timeout = for_now;
+    PyObject *result = patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
+    if (*timeout == for_now)
+        *timeout = timeout_before;
+    if (set && *patch_socket_fd(c->sock) == fd)
+        patch_set_kernel_timeout(fd, SO_RCVTIMEO, &before, NULL);
+    leave(&me);
+    return result;
+}
+
+/* What the built-in waits for; false: it has failed otherwise. */
+static bool wanted(enum netpoll_mode *mode) {
+    bool reads = PyErr_ExceptionMatches(want_read);
+    *mode = reads ? NETPOLL_READ : NETPOLL_WRITE;
+    if (!reads && !PyErr_ExceptionMatches(want_write))
+        return false;
+    PyErr_Clear();
+    return true;
+}
+
+static PyObject *until_done(struct call *c, int64_t deadline) {
+    for (;;) {
+        enum netpoll_mode mode;
+        PyObject *result = call_with_timeout(c, 0);
+        if (result || !wanted(&mode))
+            return result;
+        int err = netpoll_wait(*patch_socket_fd(c->sock), mode, deadline);
+        if (err == ETIMEDOUT) /* so that it says so in its own words */
+            return call_with_timeout(c, 1);
+        if (err)
+            return patch_raise_wait(err, "");
+    }
+}
+
+/* Whether a goroutine has to wait for it. */
+static bool waits(struct call *c) {
+    return c->sock && patch_in_goroutine() && *patch_socket_timeout(c->sock) != 0 &&
+           *patch_socket_fd(c->sock) >= 0;
+}
+
+#define CALL_OF_ARGS                                                                              \
+    {.p = p, .self = self, .args = args, .nargs = nargs, .kwnames = kwnames, .sock = socket_of(self)}
+
+static PyObject *any_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *kwnames) {
+    struct call c = CALL_OF_ARGS;
+    PyObject *result = NULL;
+    if (!waits(&c))
+        result = as_built_in(&c);
+    else if (interrupt_check() == 0)
+        result = until_done(&c, patch_socket_deadline(c.sock));
+    Py_XDECREF(c.sock);
+    return result;
+}
+
+/* ---- read: mostly there is nothing yet ---- */
+
+static bool anything_pending(PyObject *self) {
+    PyObject *n = PyObject_CallMethod(self, "pending", NULL);
+    bool yes = !n || PyLong_AsLong(n) != 0;
+    PyErr_Clear();
+    Py_XDECREF(n);
+    return yes;
+}
+
+/* 0 or why not. */
+static int look_and_wait(struct call *c, enum netpoll_mode mode, int64_t deadline) {
+    int fd = *patch_socket_fd(c->sock);
+    int err = fd < 0 ? EBADF : netpoll_look(fd, mode);
+    return err == EAGAIN ? netpoll_wait(fd, mode, deadline) : err;
+}
+
+static bool reads_nothing(struct call *c) {
+    return c->nargs == 1 && PyLong_Check(c->args[0]) && PyLong_AsLong(c->args[0]) <= 0;
+}
+
+static PyObject *wait_and_read(struct call *c) {
+    int64_t deadline = patch_socket_deadline(c->sock);
+    if (!anything_pending(c->self)) {
+        int err = look_and_wait(c, NETPOLL_READ, deadline);
+        if (err && err != ETIMEDOUT)
+            return patch_raise_wait(err, "");
+    }
+    return until_done(c, deadline);
+}
+
+static PyObject *read_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames) {
+    struct call c = CALL_OF_ARGS;
+    PyObject *result = NULL;
+    if (!waits(&c) || reads_nothing(&c)) {
+        PyErr_Clear();
+        result = as_built_in(&c);
+    } else if (interrupt_check() == 0) {
+        result = wait_and_read(&c);
+    }
+    Py_XDECREF(c.sock);
+    return result;
+}
+
+/* ---- write ---- */
+
+static PyObject *write_record(struct call *c, char *data, Py_ssize_t len, int64_t deadline) {
+    int err = look_and_wait(c, NETPOLL_WRITE, deadline);
+    if (err)
+        return patch_raise_wait(err, "The write operation timed out");
+    PyObject *record = PyMemoryView_FromMemory(data, len, PyBUF_READ);
+    struct call one = {.p = c->p, .self = c->self, .args = &record, .nargs = 1, .sock = c->sock};
+    PyObject *result = record ? as_built_in(&one) : NULL;
+    Py_XDECREF(record);
+    return result;
+}
+
+static PyObject *write_records(struct call *c, Py_buffer *buffer) {
+    int64_t deadline = patch_socket_deadline(c->sock);
+    Py_ssize_t done = 0;
+    do {
+        Py_ssize_t len = buffer->len - done < RECORD ? buffer->len - done : RECORD;
+        PyObject *result = write_record(c, (char *)buffer->buf + done, len, deadline);
+        Py_ssize_t n = result ? PyLong_AsSsize_t(result) : -1;
+        Py_XDECREF(result);
+        if (n < 0)
+            return NULL;
+        done += n;
+    } while (done < buffer->len);
+    return PyLong_FromSsize_t(done);
+}
+
+static PyObject *write_body(struct patch *p, PyObject *self, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *kwnames) {
+    struct call c = CALL_OF_ARGS;
+    Py_buffer buffer;
+    PyObject *result = NULL;
+    if (nargs != 1 || !waits(&c) || PyObject_GetBuffer(args[0], &buffer, PyBUF_SIMPLE) < 0) {
+        PyErr_Clear();
+        result = as_built_in(&c);
+    } else {
+        if (interrupt_check() == 0)
+            result = write_records(&c, &buffer);
+        PyBuffer_Release(&buffer);
+    }
+    Py_XDECREF(c.sock);
+    return result;
+}
+
+PATCH(ssl_do_handshake, "_ssl", "_SSLSocket", "do_handshake", any_body, EVERYWHERE)
+PATCH(ssl_read, "_ssl", "_SSLSocket", "read", read_body, EVERYWHERE)
+PATCH(ssl_write, "_ssl", "_SSLSocket", "write", write_body, EVERYWHERE)
+PATCH(ssl_shutdown, "_ssl", "_SSLSocket", "shutdown", any_body, EVERYWHERE)
+
+struct patch *const patch_ssl[] = {&ssl_do_handshake, &ssl_read, &ssl_write, &ssl_shutdown, NULL};
+
+int patch_ssl_install(void) {
+    if (patch_sockets_install() < 0)
+        return -1;
+    if (!ssl_read.def || want_write)
+        return 0; /* a Python without TLS, or not the first time */
+    PyObject *module = PyImport_ImportModule("_ssl");
+    want_read = module ? PyObject_GetAttrString(module, "SSLWantReadError") : NULL;
+    want_write = want_read ? PyObject_GetAttrString(module, "SSLWantWriteError") : NULL;
+    Py_XDECREF(module);
+    return want_write ? 0 : -1;
+}
