@@ -493,13 +493,10 @@ static bool in_progress(PyObject *result) {
         return PyLong_Check(result) && PyLong_AsLong(result) == EINPROGRESS;
     if (!PyErr_ExceptionMatches(PyExc_BlockingIOError))
         return false;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *number = PyObject_GetAttrString(value, "errno");
+    PyObject *raised = compat_fetch(), *number = PyObject_GetAttrString(raised, "errno");
     bool yes = number && PyLong_Check(number) && PyLong_AsLong(number) == EINPROGRESS;
     Py_XDECREF(number);
-    PyErr_Restore(type, value, traceback);
+    compat_raise(raised);
     return yes;
 }
 

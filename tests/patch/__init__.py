@@ -1,0 +1,1 @@
+"""Patched modules."""
