@@ -257,6 +257,8 @@ void patch_thread_ended(PyObject *handle);
 void patch_forget_goroutine(struct goroutine *gr);
 /* me: patch_ident() before the fork. */
 void patch_fork_child(unsigned long me);
+void patch_sockets_fork_child(void);
+void patch_ssl_fork_child(void); /* while the stacks of the parent's goroutines are still there */
 
 /* process.c */
 int fork_init(void);

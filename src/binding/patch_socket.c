@@ -78,19 +78,23 @@ PyObject *patch_raise_wait(int err, const char *timed_out) {
     return NULL;
 }
 
-/* The goroutines that are in a built-in which may wait by itself. */
+/* The goroutines that are in a built-in which may wait by itself. The next one waits in the semaroot, and not
+ * for the descriptor, which is ready as long as the one inside has not got the GIL back. */
 struct inside {
-    int fd;
-    enum netpoll_mode mode;
+    void *key; /* of the descriptor and direction: odd, so that it is no object's address */
     struct inside *next;
 };
 static struct inside *insiders;
 
-static bool somebody_inside(int fd, enum netpoll_mode mode) {
+static void *key_of(int fd, enum netpoll_mode mode) {
+    return (void *)((uintptr_t)fd << 5 | (uintptr_t)mode << 4 | 1);
+}
+
+static bool nobody_inside(void *key) {
     for (struct inside *i = insiders; i; i = i->next)
-        if (i->fd == fd && i->mode == mode)
-            return true;
-    return false;
+        if (i->key == key)
+            return false;
+    return true;
 }
 
 static void leave(struct inside *me) {
@@ -98,7 +102,23 @@ static void leave(struct inside *me) {
     while (*at != me)
         at = &(*at)->next;
     *at = me->next;
+    semaroot_wake_all(me->key);
 }
+
+/* 0, ETIMEDOUT or EINTR. */
+static int wait_until_alone(void *key, int64_t deadline) {
+    struct waiter me = {0};
+    switch (semaroot_wait(&me, key, nobody_inside, key, "IO wait", deadline, 0)) {
+    case WAIT_TIMEOUT:
+        return ETIMEDOUT;
+    case WAIT_INTERRUPTED:
+        return EINTR;
+    default:
+        return 0;
+    }
+}
+
+void patch_sockets_fork_child(void) { insiders = NULL; }
 
 /* ---- a call ---- */
 
@@ -120,7 +140,7 @@ static PyObject *as_built_in(struct call *c) {
 }
 
 static PyObject *call_alone(struct call *c) {
-    struct inside me = {*patch_socket_fd(c->self), c->mode, insiders};
+    struct inside me = {key_of(*patch_socket_fd(c->self), c->mode), insiders};
     insiders = &me;
     PyObject *result = as_built_in(c);
     leave(&me);
@@ -134,12 +154,14 @@ static enum turn wait_turn(struct call *c, bool *parked, int *err) {
     for (;; *parked = true) {
         int fd = *patch_socket_fd(c->self);
         *err = fd < 0 ? EBADF : netpoll_look(fd, c->mode);
-        bool taken = *err == 0 && !c->nwithout && somebody_inside(fd, c->mode);
+        void *key = key_of(fd, c->mode);
+        bool taken = *err == 0 && !c->nwithout && !nobody_inside(key);
         if (*err != EAGAIN && !taken)
             return CALL; /* what is wrong with it, the built-in says */
-        if (*err == EAGAIN && c->deadline == NOTE_FOREVER && kernel_decides(fd, c->mode))
+        if (!taken && c->deadline == NOTE_FOREVER && kernel_decides(fd, c->mode))
             return DECIDED_ELSEWHERE;
-        *err = netpoll_wait(fd, c->mode, c->deadline);
+        *err = taken ? wait_until_alone(key, c->deadline)
+                     : netpoll_wait(fd, c->mode, c->deadline);
         if (*err)
             return ENDED;
     }

@@ -35,6 +35,7 @@ static PyObject *socket_of(PyObject *self) {
 
 struct inside {
     PyObject *sock;
+    int64_t timeout; /* its own */
     struct inside *next;
 };
 static struct inside *insiders; /* guarded by the GIL */
@@ -51,6 +52,12 @@ static void leave(struct inside *me) {
     while (*at != me)
         at = &(*at)->next;
     *at = me->next;
+}
+
+void patch_ssl_fork_child(void) {
+    for (struct inside *i = insiders; i; i = i->next)
+        *patch_socket_timeout(i->sock) = i->timeout;
+    insiders = NULL;
 }
 
 static void pause_thread(void) {
@@ -91,17 +98,17 @@ static PyObject *as_built_in(struct call *c) {
 static PyObject *call_with_timeout(struct call *c, int64_t for_now) {
     if (wait_until_alone(c->sock) < 0)
         return NULL;
-    struct inside me = {c->sock, insiders};
-    insiders = &me;
     int fd = *patch_socket_fd(c->sock);
-    int64_t *timeout = patch_socket_timeout(c->sock), timeout_before = *timeout;
+    int64_t *timeout = patch_socket_timeout(c->sock);
+    struct inside me = {c->sock, *timeout, insiders};
+    insiders = &me;
     struct timeval before;
-    bool set = timeout_before < 0 && patch_set_kernel_timeout(fd, SO_RCVTIMEO,
+    bool set = me.timeout < 0 && patch_set_kernel_timeout(fd, SO_RCVTIMEO,
                                                               &patch_no_kernel_timeout, &before);
     *timeout = for_now;
     PyObject *result = patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
     if (*timeout == for_now)
-        *timeout = timeout_before;
+        *timeout = me.timeout;
     if (set && *patch_socket_fd(c->sock) == fd)
         patch_set_kernel_timeout(fd, SO_RCVTIMEO, &before, NULL);
     leave(&me);

@@ -20,6 +20,8 @@ static void after_fork_child(void) {
     struct g *current = sched_current();
     unsigned long ident = patch_ident();
     sched_each_g(forget_chunk, current);
+    patch_sockets_fork_child();
+    patch_ssl_fork_child();
     sched_fork_child();
     if (current)
         goroutine_of(current)->forked = true;

@@ -178,6 +178,7 @@ def test_closing_wakes(version, timeout):
         f"""
 def main():
     far, near = tls_pair({version}, {timeout})
+    writes, reads_not = tls_pair({version}, {timeout})
     lives_on = socket.socket(fileno=os.dup(near.fileno()))
     silent, other = socket.socketpair()
     silent.settimeout({timeout})
@@ -185,11 +186,11 @@ def main():
         silent, server_hostname="localhost", do_handshake_on_connect=False)
     waits = [
         in_background(near.recv, 1),
-        in_background(far.sendall, bytes(10_000_000)),
+        in_background(writes.sendall, bytes(10_000_000)),
         in_background(wrapped.do_handshake),
     ]
     G.sleep(0.2)
-    for s in (near, far, wrapped):
+    for s in (near, writes, wrapped):
         s.close()
     for wait in waits:
         assert isinstance(raised(wait), (OSError, ValueError))
