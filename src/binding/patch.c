@@ -188,7 +188,7 @@ bool patch_seconds(PyObject *seconds, int64_t *ns) {
 
 struct group {
     const char *name;
-    struct patch *const *lists[4];
+    struct patch *const *lists[6];
     int (*install)(void); /* after the built-ins were found, before they are exchanged */
     void (*undo)(void);
     bool installed;
@@ -203,6 +203,12 @@ static struct group groups[] = {
     {"socket", {patch_sockets, patch_socket_closes}, .install = patch_sockets_install},
     {"ssl", {patch_ssl, patch_socket_closes}, .install = patch_ssl_install},
     {"threading", {patch_locks, patch_queues, patch_threads}, .install = install_threading},
+    {"select", {patch_selects, patch_closes}, .install = patch_selects_install},
+    {"os", {patch_descriptors, patch_children, patch_closes}},
+    /* Its modules' own calls: Popen.communicate() selects, Popen.wait(timeout) sleeps. */
+    {"subprocess",
+     {patch_children, patch_descriptors, patch_selects, patch_closes, patch_time},
+     .install = patch_selects_install},
     {"signal", {patch_signals}},
     /* Of `goroutines run`, whatever else it patches. */
     {"main goroutine", {patch_signals, patch_main}, .install = patch_main_install},
@@ -254,12 +260,16 @@ static PyMethodDef *definition_of(PyObject *o) {
     return PyCFunction_Check(o) ? ((PyCFunctionObject *)o)->m_ml : NULL;
 }
 
-/* module or module.type: where the built-in is an attribute. NULL: there is none on this Python, or an
- * exception. */
+/* module or module.type: where the built-in is an attribute. Some types have no name, but a function that
+ * makes one of them (select.poll). NULL: there is none on this Python, or an exception. */
 static PyObject *home_of(struct patch *p) {
     PyObject *home = PyImport_ImportModule(p->module);
     if (home && p->type)
         Py_SETREF(home, PyObject_GetAttrString(home, p->type));
+    if (home && p->type && !PyType_Check(home))
+        Py_SETREF(home, PyObject_CallNoArgs(home));
+    if (home && p->type && !PyType_Check(home))
+        Py_SETREF(home, Py_NewRef((PyObject *)Py_TYPE(home)));
     return home;
 }
 

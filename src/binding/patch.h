@@ -122,7 +122,11 @@ extern struct patch *const patch_locks[];   /* patch_lock.c */
 extern struct patch *const patch_queues[];  /* patch_queue.c */
 extern struct patch *const patch_threads[]; /* patch_thread.c */
 extern struct patch *const patch_main[];
-extern struct patch *const patch_signals[]; /* patch_signal.c */
+extern struct patch *const patch_signals[];     /* patch_signal.c */
+extern struct patch *const patch_selects[];     /* patch_select.c */
+extern struct patch *const patch_descriptors[]; /* patch_os.c */
+extern struct patch *const patch_closes[];
+extern struct patch *const patch_children[];
 
 /* What a group needs besides exchanging pointers. -1 with an exception. */
 int patch_sockets_install(void);
@@ -130,6 +134,7 @@ int patch_ssl_install(void);
 int patch_locks_install(void);
 int patch_threads_install(void);
 int patch_main_install(void);
+int patch_selects_install(void);
 int patch_sqlite3_install(void); /* patch_sqlite3.c */
 void patch_sqlite3_undo(void);
 
@@ -179,6 +184,15 @@ bool patch_set_kernel_timeout(int fd, int option, const struct timeval *tv, stru
 extern const struct timeval patch_no_kernel_timeout; /* with it calls end at once, with EAGAIN */
 /* Raises what netpoll_wait() has ended with; NULL. */
 PyObject *patch_raise_wait(int err, const char *timed_out);
+
+/* ---- descriptors ---- */
+
+/* Raises what netpoll_wait() has ended with, other than a timeout; NULL. (patch_os.c) */
+PyObject *patch_wait_failed(int err);
+/* netpoll_close(), and for those who wait for several descriptors. With the GIL. (patch_select.c) */
+void patch_closed(int fd);
+void patch_selects_fork_child(void);
+void patch_descriptors_fork_child(void);
 
 /* ---- between patch_lock.c and patch_thread.c ---- */
 

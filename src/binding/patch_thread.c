@@ -451,6 +451,8 @@ void patch_fork_child(unsigned long me) {
     bool known = patch_installed("threading") || patch_installed("main goroutine");
     main_ident = known ? me : PyThread_get_thread_ident();
     semaroot_fork_child();
+    patch_selects_fork_child();
+    patch_descriptors_fork_child();
 }
 
 /* Up to 3.12 a _DummyThread stays in threading._active for ever; the ident is used again. */
