@@ -80,16 +80,17 @@ static void leave(struct inside *me) {
 
 /* ---- reading ---- */
 
-static bool nonblocking(int fd) {
+/* `wrong`: the access that does not allow it, O_RDONLY or O_WRONLY. */
+static bool fails_at_once(int fd, int wrong) {
     int flags = fcntl(fd, F_GETFL);
-    return flags < 0 || flags & O_NONBLOCK;
+    return flags < 0 || flags & O_NONBLOCK || (flags & O_ACCMODE) == wrong;
 }
 
 /* 0: the built-in may be called now. */
 static int wait_readable(int fd) {
     for (;;) {
         int err = netpoll_look(fd, NETPOLL_READ);
-        if (err == EAGAIN ? nonblocking(fd) : err != 0 || !somebody_inside(fd))
+        if (err == EAGAIN ? fails_at_once(fd, O_WRONLY) : err != 0 || !somebody_inside(fd))
             return 0; /* ready, or not to wait for: the built-in says what is wrong */
         err = netpoll_wait(fd, NETPOLL_READ, NOTE_FOREVER);
         if (err == EINTR || err == EBADF)
@@ -131,7 +132,7 @@ static bool takes_in_parts(int fd) {
         return false;
     if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !(S_ISCHR(st.st_mode) && isatty(fd)))
         return false;
-    return !nonblocking(fd);
+    return !fails_at_once(fd, O_RDONLY);
 }
 
 /* As much as goes without waiting; -errno. */
@@ -192,7 +193,7 @@ static PyObject *write_buffer(int fd, PyObject *data) {
 /* 0: the built-in may be called now; it writes little. */
 static int wait_writable(int fd) {
     int err = fd < 0 ? 0 : netpoll_look(fd, NETPOLL_WRITE);
-    if (err == EAGAIN && !nonblocking(fd))
+    if (err == EAGAIN && !fails_at_once(fd, O_RDONLY))
         err = netpoll_wait(fd, NETPOLL_WRITE, NOTE_FOREVER);
     else
         err = 0;
