@@ -246,18 +246,29 @@ class Pool(Generic[T]):
 
 
 class _Flight:
-    """One call of SingleFlight, and those who wait for it."""
+    """One call of SingleFlight, and those who wait for it.
 
-    __slots__ = ("error", "joined", "landed", "over", "trace", "value")
+    Either somebody joins before it lands, and then it is shared, or it lands before anybody joins,
+    and then nobody may any more. dict.setdefault(), one step, decides which.
+    """
+
+    __slots__ = ("_fate", "error", "landed", "trace", "value")
 
     def __init__(self) -> None:
         self.value: Any = None
         self.error: BaseException | None = None
         self.trace: TracebackType | None = None
-        self.joined = False  # by somebody who waits
-        self.over = False  # nobody may join any more
+        self._fate: dict[None, bool] = {}  # whether it is shared, once that is decided
         self.landed = WaitGroup()
         self.landed.add()
+
+    def join(self) -> bool:
+        """False: too late."""
+        return self._fate.setdefault(None, True)
+
+    def shared(self) -> bool:
+        """As it lands, and afterwards."""
+        return self._fate.setdefault(None, False)
 
 
 class SingleFlight:
@@ -287,10 +298,8 @@ class SingleFlight:
             finally:
                 self._land(key, mine)
             if flight is mine:
-                return cast(T, mine.value), mine.joined
-            flight.joined = True
-            # Whoever lands says it is over and then looks at joined: one of the two sees the other.
-            if not flight.over:
+                return cast(T, mine.value), mine.shared()
+            if flight.join():
                 flight.landed.wait()
                 if flight.error is None:
                     return cast(T, flight.value), True
@@ -302,7 +311,7 @@ class SingleFlight:
             if self._flights.get(key) is mine:
                 del self._flights[key]
         finally:
-            mine.over = True
+            mine.shared()
             mine.landed.done()
 
     def __repr__(self) -> str:
