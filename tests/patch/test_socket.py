@@ -29,8 +29,12 @@ n = min(n, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100) // 2)
 
 def echo(conn):
     with conn:
+        go_on.recv_ok()
+        conn.sendall(b"go on")
         while data := conn.recv(100):
             conn.sendall(data)
+
+go_on = G.Chan()
 
 def serve(server):
     while True:
@@ -39,21 +43,20 @@ def serve(server):
 def main():
     server = socket.create_server(("127.0.0.1", 0), backlog=1024)
     G.go(serve, server)
-    all_connected, go_on, over = G.sync.WaitGroup(), G.Chan(), G.Chan(capacity=n)
-    all_connected.add(n)
-    def client(i):
-        with socket.create_connection(server.getsockname()) as s:
-            all_connected.done()
-            go_on.recv_ok()
+    over = G.Chan(capacity=n)
+    def client(i, s):
+        with s:
+            assert s.recv(100) == b"go on"
             for k in range(3):
                 s.sendall(b"%d.%d" % (i, k))
                 assert s.recv(100) == b"%d.%d" % (i, k)
         over.send(i)
-    for i in range(n):
-        G.go(client, i)
-    all_connected.wait()
-    G.sleep(0.1)
-    assert G.debug.stats().threads < 20, G.debug.stats()
+    clients = [socket.create_connection(server.getsockname()) for _ in range(n)]
+    for i, s in enumerate(clients):
+        G.go(client, i, s)
+    G.sleep(0.2)
+    assert G.num_goroutine() == 2 * n + 2
+    assert G.debug.stats().threads < 40, G.debug.stats()  # some come from hand-offs
     go_on.close()
     assert sorted(over.recv(timeout=60) for _ in range(n)) == list(range(n))
 """
