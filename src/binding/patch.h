@@ -187,8 +187,6 @@ PyObject *patch_raise_wait(int err, const char *timed_out);
 
 /* ---- descriptors ---- */
 
-/* Raises what netpoll_wait() has ended with, other than a timeout; NULL. (patch_os.c) */
-PyObject *patch_wait_failed(int err);
 /* netpoll_close(), and for those who wait for several descriptors. With the GIL. (patch_select.c) */
 void patch_closed(int fd);
 void patch_selects_fork_child(void);

@@ -31,20 +31,8 @@
 #define P_PIDFD 3
 #endif
 
-/* errno is read in these alone: after a park the thread, and with it errno's address, may be another. */
+/* errno is read in these alone: after a park the thread, and with it its address, may be another. */
 #define NOINLINE __attribute__((noinline))
-
-static NOINLINE PyObject *raise_errno(int err) {
-    errno = err;
-    return PyErr_SetFromErrno(PyExc_OSError);
-}
-
-PyObject *patch_wait_failed(int err) {
-    if (err != EINTR)
-        return raise_errno(err);
-    interrupt_raise();
-    return NULL;
-}
 
 /* An int that can be a descriptor; else -1, for the built-in to deal with. */
 static int fd_of(PyObject *o) {
@@ -104,7 +92,7 @@ static PyObject *read_when_ready(struct patch *p, int fd, PyObject *self, PyObje
                                  Py_ssize_t nargs, PyObject *kwnames) {
     int err = fd < 0 ? 0 : wait_readable(fd);
     if (err)
-        return patch_wait_failed(err);
+        return patch_raise_wait(err, "");
     struct inside me = {fd, insiders};
     insiders = &me;
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
@@ -170,7 +158,7 @@ static Py_ssize_t write_all(int fd, const char *data, Py_ssize_t len, int *err) 
 static PyObject *wrote(Py_ssize_t done, int err) {
     if (!err || (done && err != EINTR && err != EBADF))
         return PyLong_FromSsize_t(done);
-    return patch_wait_failed(err);
+    return patch_raise_wait(err, "");
 }
 
 /* NULL without an exception: the built-in is to deal with it. */
@@ -207,7 +195,7 @@ static PyObject *write_or_leave(struct patch *p, PyObject *self, PyObject *data,
     if (result || PyErr_Occurred())
         return result;
     int err = wait_writable(fd);
-    return err ? patch_wait_failed(err) : patch_call(p, self, args, nargs, kwnames);
+    return err ? patch_raise_wait(err, "") : patch_call(p, self, args, nargs, kwnames);
 }
 
 static bool two_positional(Py_ssize_t nargs, PyObject *kwnames) {
@@ -277,7 +265,7 @@ static PyObject *send_in_portions(struct patch *p, PyObject *self, PyObject *con
     Py_ssize_t portion = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) ? PORTION_PIPE : PORTION_SOCKET;
     while (done < count && sent > 0) {
         if ((err = wait_writable(fd)))
-            return patch_wait_failed(err);
+            return patch_raise_wait(err, "");
         Py_ssize_t left = count - done;
         sent = send_portion(p, self, values, done, left < portion ? left : portion);
         if (sent < 0 && (!done || !PyErr_ExceptionMatches(PyExc_OSError)))
@@ -414,7 +402,7 @@ static PyObject *wait_for_child(struct patch *p, PyObject *self, PyObject *const
         pidfd = open_pidfd(pid);
     int err = pidfd < 0 ? 0 : wait_ended(pidfd, ours);
     if (err == EINTR || err == EBADF)
-        return patch_wait_failed(err);
+        return patch_raise_wait(err, "");
     return patch_call(p, self, args, nargs, NULL);
 }
 

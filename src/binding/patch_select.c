@@ -157,7 +157,7 @@ static void wait_once(struct call *c, bool first, bool *over, bool *native) {
     if (err == ETIMEDOUT)
         *over = true;
     else if (err == EINTR || err == EBADF)
-        patch_wait_failed(err);
+        patch_raise_wait(err, "");
     else
         *native = err != 0;
 }

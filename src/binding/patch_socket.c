@@ -565,7 +565,7 @@ static PyObject *close_body(struct patch *p, PyObject *self, PyObject *const *ar
                             Py_ssize_t nargs, PyObject *kwnames) {
     int fd = *patch_socket_fd(self);
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
-    netpoll_close(fd);
+    patch_closed(fd);
     return result;
 }
 
@@ -574,7 +574,7 @@ static PyObject *close_number_body(struct patch *p, PyObject *self, PyObject *co
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     long fd = result && PyLong_Check(args[0]) ? PyLong_AsLong(args[0]) : -1;
     if (fd >= 0)
-        netpoll_close((int)fd);
+        patch_closed((int)fd);
     return result;
 }
 

@@ -187,6 +187,24 @@ G.run(main)
         assert out == "True\n", close
 
 
+def test_closing_one_of_two_sockets_wakes() -> None:
+    run(
+        """
+patch.socket()
+
+def main():
+    pairs = [socket.socketpair() for _ in range(2)]
+    done = G.Chan(capacity=1)
+    G.go(lambda: done.send(outcome(lambda: select.select([a for a, b in pairs], [], []))[0]))
+    parked(1)
+    pairs[0][0].close()
+    assert done.recv(timeout=20) is OSError
+
+G.run(main)
+"""
+    )
+
+
 def test_epoll_close_wakes() -> None:
     run(
         """
