@@ -154,6 +154,7 @@ def test_errors_and_the_rest_are_those_of_the_original() -> None:
         """
 r, w = os.pipe()
 os.set_blocking(r, False)
+end, unread = os.pipe()
 file = os.open("/proc/self/exe", os.O_RDONLY)
 null = os.open("/dev/null", os.O_RDWR)
 full, filled = os.pipe()
@@ -167,7 +168,7 @@ calls = [
     lambda: os.read(null, 5), lambda: os.read(w, 5), lambda: os.readv(r, [B]), lambda: os.readv(r, 1),
     lambda: os.write(1000, b"x"), lambda: os.write(null, b"x" * 100_000), lambda: os.write(w, "x"),
     lambda: os.write(w, b""), lambda: os.write(r, b"x"), lambda: os.write(filled, b"x" * 100_000),
-    lambda: os.write(w), lambda: os.writev(w, [b"a", b"b"]), lambda: os.writev(w, ["a"]),
+    lambda: os.write(w), lambda: os.writev(unread, [b"a", b"b"]), lambda: os.writev(w, ["a"]),
     lambda: os.writev(w, []), lambda: os.writev(w, 5), lambda: os.close(1000), lambda: os.close("x"),
     lambda: os.closerange(2000, 2010), lambda: os.closerange(5), lambda: os.dup2(1000, 1001),
     lambda: os.dup2(w, fd2=w), lambda: os.waitpid(1, 0), lambda: os.waitpid(os.getpid(), 0),
