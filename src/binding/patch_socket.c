@@ -28,9 +28,7 @@ static PyTypeObject *socket_type;
 
 int *patch_socket_fd(PyObject *sock) { return (int *)((char *)sock + FD_OFFSET); }
 
-int64_t *patch_socket_timeout(PyObject *sock) {
-    return (int64_t *)((char *)sock + timeout_offset);
-}
+int64_t *patch_socket_timeout(PyObject *sock) { return (int64_t *)((char *)sock + timeout_offset); }
 
 bool patch_is_socket(PyObject *o) { return socket_type && PyObject_TypeCheck(o, socket_type); }
 
@@ -41,7 +39,8 @@ int64_t patch_socket_deadline(PyObject *sock) {
 
 /* ---- the options that wait in our place ---- */
 
-bool patch_set_kernel_timeout(int fd, int option, const struct timeval *tv, struct timeval *before) {
+bool patch_set_kernel_timeout(int fd, int option, const struct timeval *tv,
+                              struct timeval *before) {
     socklen_t len = sizeof *before;
     if (before && getsockopt(fd, SOL_SOCKET, option, before, &len) < 0)
         return false;
@@ -160,8 +159,7 @@ static enum turn wait_turn(struct call *c, bool *parked, int *err) {
             return CALL; /* what is wrong with it, the built-in says */
         if (!taken && c->deadline == NOTE_FOREVER && kernel_decides(fd, c->mode))
             return DECIDED_ELSEWHERE;
-        *err = taken ? wait_until_alone(key, c->deadline)
-                     : netpoll_wait(fd, c->mode, c->deadline);
+        *err = taken ? wait_until_alone(key, c->deadline) : netpoll_wait(fd, c->mode, c->deadline);
         if (*err)
             return ENDED;
     }
@@ -278,7 +276,7 @@ static PyObject *transfer(struct call *c, Py_ssize_t flags_at, PyObject *absent)
 
 /* ---- receiving ---- */
 
-#define CALL_OF(direction)                                                                        \
+#define CALL_OF(direction)                                                                         \
     {.p = p, .self = self, .args = args, .nargs = nargs, .kwnames = kwnames, .mode = direction}
 
 static PyObject *flags_second(struct patch *p, PyObject *self, PyObject *const *args,
@@ -314,8 +312,8 @@ PATCH(sock_recvmsg_into, "_socket", "socket", "recvmsg_into", recvmsg_into, IN_G
 
 /* ---- sending ---- */
 
-static PyObject *send_body(struct patch *p, PyObject *self, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames);
+static PyObject *send_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames);
 static PyObject *sendall_body(struct patch *p, PyObject *self, PyObject *const *args,
                               Py_ssize_t nargs, PyObject *kwnames);
 static PyObject *sendto_body(struct patch *p, PyObject *self, PyObject *const *args,
@@ -344,7 +342,10 @@ static Py_ssize_t send_rest(PyObject *self, Py_buffer *buffer, Py_ssize_t from, 
             PyMemoryView_FromMemory((char *)buffer->buf + from, buffer->len - from, PyBUF_READ),
             flags,
         };
-        struct call c = {.p = &sock_send, .self = self, .args = args, .nargs = flags ? 2 : 1,
+        struct call c = {.p = &sock_send,
+                         .self = self,
+                         .args = args,
+                         .nargs = flags ? 2 : 1,
                          .mode = NETPOLL_WRITE};
         if (!args[0])
             break;
@@ -388,8 +389,8 @@ static PyObject *send_whole(struct call *c, Py_ssize_t flags_at, PyObject *flags
     return result;
 }
 
-static PyObject *send_body(struct patch *p, PyObject *self, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *send_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames) {
     struct call c = CALL_OF(NETPOLL_WRITE);
     return send_whole(&c, 1, nargs > 1 ? args[1] : NULL);
 }
@@ -497,8 +498,8 @@ static PyObject *begin_connect(struct patch *p, PyObject *self, PyObject *addres
     int fd = *patch_socket_fd(self);
     int64_t *timeout = patch_socket_timeout(self), timeout_before = *timeout;
     struct timeval before;
-    bool set = timeout_before < 0 && patch_set_kernel_timeout(fd, SO_SNDTIMEO,
-                                                              &patch_no_kernel_timeout, &before);
+    bool set = timeout_before < 0 &&
+               patch_set_kernel_timeout(fd, SO_SNDTIMEO, &patch_no_kernel_timeout, &before);
     if (timeout_before > 0)
         *timeout = 0;
     PyObject *result = patch_call(p, self, &address, 1, NULL);
@@ -528,8 +529,8 @@ static int finish_connect(PyObject *self, int64_t deadline, int *error) {
     socklen_t len = sizeof *error;
     int err = fd < 0 ? EBADF : netpoll_wait(fd, NETPOLL_WRITE, deadline);
     *error = 0;
-    if (!err && (*patch_socket_fd(self) != fd ||
-                 getsockopt(fd, SOL_SOCKET, SO_ERROR, error, &len) < 0))
+    if (!err &&
+        (*patch_socket_fd(self) != fd || getsockopt(fd, SOL_SOCKET, SO_ERROR, error, &len) < 0))
         err = EBADF;
     if (*error == EISCONN)
         *error = 0;
@@ -582,9 +583,9 @@ PATCH(sock_close, "_socket", "socket", "close", close_body, EVERYWHERE)
 PATCH(sock_close_number, "_socket", NULL, "close", close_number_body, EVERYWHERE)
 
 struct patch *const patch_sockets[] = {
-    &sock_accept,  &sock_recv,       &sock_recv_into, &sock_recvfrom, &sock_recvfrom_into,
-    &sock_recvmsg, &sock_recvmsg_into, &sock_send,    &sock_sendall,  &sock_sendto,
-    &sock_sendmsg, &sock_connect,    &sock_connect_ex, NULL,
+    &sock_accept,  &sock_recv,         &sock_recv_into,  &sock_recvfrom, &sock_recvfrom_into,
+    &sock_recvmsg, &sock_recvmsg_into, &sock_send,       &sock_sendall,  &sock_sendto,
+    &sock_sendmsg, &sock_connect,      &sock_connect_ex, NULL,
 };
 struct patch *const patch_socket_closes[] = {&sock_close, &sock_close_number, NULL};
 

@@ -103,8 +103,8 @@ static PyObject *call_with_timeout(struct call *c, int64_t for_now) {
     struct inside me = {c->sock, *timeout, insiders};
     insiders = &me;
     struct timeval before;
-    bool set = me.timeout < 0 && patch_set_kernel_timeout(fd, SO_RCVTIMEO,
-                                                              &patch_no_kernel_timeout, &before);
+    bool set = me.timeout < 0 &&
+               patch_set_kernel_timeout(fd, SO_RCVTIMEO, &patch_no_kernel_timeout, &before);
     *timeout = for_now;
     PyObject *result = patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
     if (*timeout == for_now)
@@ -145,8 +145,13 @@ static bool waits(struct call *c) {
            *patch_socket_fd(c->sock) >= 0;
 }
 
-#define CALL_OF_ARGS                                                                              \
-    {.p = p, .self = self, .args = args, .nargs = nargs, .kwnames = kwnames, .sock = socket_of(self)}
+#define CALL_OF_ARGS                                                                               \
+    {.p = p,                                                                                       \
+     .self = self,                                                                                 \
+     .args = args,                                                                                 \
+     .nargs = nargs,                                                                               \
+     .kwnames = kwnames,                                                                           \
+     .sock = socket_of(self)}
 
 static PyObject *any_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *kwnames) {

@@ -37,9 +37,7 @@ with_and_without_timeout = pytest.mark.parametrize("timeout", [None, 20])
 
 
 def run(source: str, timeout: float = 60) -> str:
-    done = script(
-        PRELUDE + TLS_PRELUDE + source + "\npatch.all()\nG.run(main)\n", timeout=timeout
-    )
+    done = script(PRELUDE + TLS_PRELUDE + source + "\npatch.all()\nG.run(main)\n", timeout=timeout)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
