@@ -213,7 +213,7 @@ def main():
         far, near = tls_pair({version}, timeout)
         result = in_background(near.recv, 1)
         G.sleep(0.05)
-        far.close()
+        in_background(far.unwrap)
         assert result() == b""
 """
     )
