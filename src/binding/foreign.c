@@ -59,15 +59,31 @@ static bool is_pythons(const struct dl_phdr_info *object) {
            strstr(object->dlpi_name, "/lib-dynload/");
 }
 
-/* By its name: a library (lib*.so, ld-*.so, the kernel's without a path) that no package has brought. The
- * program itself has none. */
+/* Where the C library lies, as the linker names it. */
+static char c_library[256];
+
+static int find_c_library(struct dl_phdr_info *object, size_t size, void *arg) {
+    const char *slash = strrchr(object->dlpi_name, '/');
+    bool found = slash && (strncmp(slash, "/libc.", 6) == 0 || strncmp(slash, "/ld-musl", 8) == 0);
+    if (found)
+        strncpy(c_library, object->dlpi_name, sizeof c_library - 1);
+    return found;
+}
+
+/* The length of the path before the last slash, without /usr, which many systems have merged. */
+static size_t folder(const char **name) {
+    if (strncmp(*name, "/usr/", 5) == 0)
+        *name += 4;
+    const char *slash = strrchr(*name, '/');
+    return slash ? (size_t)(slash - *name) : 0;
+}
+
+/* What lies beside the C library; and what has no path, as the program and the kernel's. A name alone
+ * tells nothing: an extension module may be called libsomething.so. */
 static bool is_systems(const char *name) {
-    const char *slash = strrchr(name, '/');
-    if (!slash)
-        return true;
-    return (strncmp(slash, "/lib", 4) == 0 || strncmp(slash, "/ld-", 4) == 0) &&
-           !strstr(name, ".cpython-") && !strstr(name, ".abi3.") &&
-           !strstr(name, "/site-packages/") && !strstr(name, "/dist-packages/");
+    const char *of_c = c_library;
+    size_t length = folder(&name);
+    return !length || (length == folder(&of_c) && strncmp(name, of_c, length) == 0);
 }
 
 static void add_foreign(struct texts *to, struct text t) {
@@ -113,6 +129,8 @@ static int by_address(const void *a, const void *b) {
 
 void foreign_look(void) {
     struct texts now = {0};
+    if (!c_library[0])
+        dl_iterate_phdr(find_c_library, NULL);
     if (dl_iterate_phdr(visit, &now) || now.no_memory) {
         free(now.foreign); /* nothing new; or the next look may succeed */
         return;

@@ -5,6 +5,8 @@ thread, and nobody else runs there meanwhile. Without it a catch block rethrows 
 another goroutine, and pybind11 ends the process ("loader_life_support: internal error").
 """
 
+import shutil
+
 import pytest
 
 from .support import PREFIX, compiled, fine, needs
@@ -72,6 +74,30 @@ def test_exceptions_of_a_goroutine_that_waits(kind, rethrows, procs):
         """,
         procs,
         [rethrows],
+    )
+
+
+def test_an_extension_module_that_is_called_like_a_library(build, procs):
+    """What is not the system's counts as foreign, whatever its name."""
+    source = THROWS.replace("rethrows", "librethrows")
+    folder = compiled(build, "librethrows", source, (), "-std=c++17")
+    plain = folder / "plain"
+    plain.mkdir(exist_ok=True)
+    shutil.copy(next(folder.glob("librethrows.*.so")), plain / "librethrows.so")
+    fine(
+        """
+        import librethrows
+        from crowd import each, run, wander
+        assert librethrows.__file__.endswith("/librethrows.so")
+        def main():
+            def body(i):
+                return all(librethrows.guard(lambda: wander(i + k)) for k in range(8))
+            assert all(each(30, body))
+        run(main)
+        print("fine")
+        """,
+        procs,
+        [plain],
     )
 
 
