@@ -29,13 +29,17 @@ struct text {
 struct texts {
     struct text own;      /* ours */
     struct text *foreign; /* sorted */
-    struct text around;   /* all of foreign lies in here */
     size_t n, room;
     unsigned long long adds; /* how many objects had ever been loaded */
     bool no_memory;
 };
 
 static struct texts texts;
+
+/* A bit for each 64 KiB of address space, modulo 256 MiB: most words are told apart by it alone. */
+#define PAGE_SHIFT 16
+#define PAGE_BITS 4096
+static uint64_t pages[PAGE_BITS / 64];
 
 /* ---- which code is foreign ---- */
 
@@ -127,6 +131,15 @@ static int by_address(const void *a, const void *b) {
     return (x->lo > y->lo) - (x->lo < y->lo);
 }
 
+static void mark_pages(void) {
+    memset(pages, 0, sizeof pages);
+    for (size_t i = 0; i < texts.n; i++) {
+        struct text t = texts.foreign[i];
+        for (uintptr_t page = t.lo >> PAGE_SHIFT; page <= (t.hi - 1) >> PAGE_SHIFT; page++)
+            pages[page % PAGE_BITS / 64] |= UINT64_C(1) << page % 64;
+    }
+}
+
 void foreign_look(void) {
     struct texts now = {0};
     if (!c_library[0])
@@ -136,13 +149,15 @@ void foreign_look(void) {
         return;
     }
     qsort(now.foreign, now.n, sizeof *now.foreign, by_address);
-    if (now.n)
-        now.around = (struct text){now.foreign[0].lo, now.foreign[now.n - 1].hi};
     free(texts.foreign);
     texts = now;
+    mark_pages();
 }
 
 static bool is_foreign(uintptr_t address) {
+    uintptr_t page = address >> PAGE_SHIFT;
+    if (!(pages[page % PAGE_BITS / 64] >> page % 64 & 1))
+        return false;
     size_t lo = 0, hi = texts.n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -165,9 +180,8 @@ static bool is_foreign(uintptr_t address) {
 /* Reads what no variable of the C program has: sanitizers must not mind. */
 __attribute__((no_sanitize("address"))) static bool mentions_foreign(const uintptr_t *from,
                                                                      const uintptr_t *to) {
-    uintptr_t lo = texts.around.lo, size = texts.around.hi - lo;
     for (const uintptr_t *word = from; word < to; word++)
-        if ((*word & ADDRESS_BITS) - lo < size && is_foreign(*word & ADDRESS_BITS))
+        if (is_foreign(*word & ADDRESS_BITS))
             return true;
     return false;
 }
