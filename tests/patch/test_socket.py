@@ -555,7 +555,7 @@ def main():
         try:
             fn(*args)
         except G.GoroutineExit:
-            os.write(1, b"exit\n")
+            os.write(1, b"exit\\n")
             raise
     server = socket.create_server(("127.0.0.1", 0))
     G.go(wait, b.recv, 1)
