@@ -244,9 +244,9 @@ PATCH(os_writev, "posix", NULL, "writev", writev_body, IN_GOROUTINES)
 static Py_ssize_t send_portion(struct patch *p, PyObject *self, PyObject *const *values,
                                Py_ssize_t done, Py_ssize_t n) {
     PyObject *result = NULL, *count = PyLong_FromSsize_t(n);
-    PyObject *offset = values[2] == Py_None ? Py_NewRef(Py_None)
-                                            : PyLong_FromLongLong(PyLong_AsLongLong(values[2]) +
-                                                                  done);
+    PyObject *offset = values[2] == Py_None
+                           ? Py_NewRef(Py_None)
+                           : PyLong_FromLongLong(PyLong_AsLongLong(values[2]) + done);
     if (count && offset && !PyErr_Occurred()) {
         PyObject *args[] = {values[0], values[1], offset, count};
         result = patch_call(p, self, args, 4, NULL);
@@ -262,7 +262,8 @@ static PyObject *send_in_portions(struct patch *p, PyObject *self, PyObject *con
     int fd = fd_of(values[0]), err = 0;
     Py_ssize_t done = 0, sent = 1, count = PyLong_AsSsize_t(values[3]);
     struct stat st;
-    Py_ssize_t portion = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) ? PORTION_PIPE : PORTION_SOCKET;
+    Py_ssize_t portion = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) ? PORTION_PIPE
+                                                                     : PORTION_SOCKET;
     while (done < count && sent > 0) {
         if ((err = wait_writable(fd)))
             return patch_raise_wait(err, "");
@@ -303,8 +304,8 @@ PATCH_BODY(sendfile_body) {
 PATCH(os_sendfile, "posix", NULL, "sendfile", sendfile_body, IN_GOROUTINES)
 
 struct patch *const patch_descriptors[] = {
-    &os_read,  &os_readv,         &os_readinto, &os_eventfd_read,
-    &os_write, &os_eventfd_write, &os_writev,   &os_sendfile, NULL,
+    &os_read,   &os_readv,    &os_readinto, &os_eventfd_read, &os_write, &os_eventfd_write,
+    &os_writev, &os_sendfile, NULL,
 };
 
 /* ---- closing ---- */
@@ -425,8 +426,8 @@ PATCH_BODY(waitid_body) {
     if (interrupt_check() < 0)
         return NULL;
     if (nargs != 3 || !is_int(args[0], &type) || !is_int(args[1], &id) ||
-        !is_int(args[2], &options) || (type != P_PID && type != P_PIDFD) || id < 0 || id > INT_MAX ||
-        (options & ~WNOWAIT) != WEXITED)
+        !is_int(args[2], &options) || (type != P_PID && type != P_PIDFD) || id < 0 ||
+        id > INT_MAX || (options & ~WNOWAIT) != WEXITED)
         return patch_call(p, self, args, nargs, kwnames);
     bool is_fd = type == P_PIDFD;
     return wait_for_child(p, self, args, 3, options, is_fd ? (int)id : -1, is_fd ? 0 : (pid_t)id);

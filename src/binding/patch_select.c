@@ -31,8 +31,8 @@ static PyObject *zero; /* the timeout of the built-in */
 /* ---- several descriptors at once ---- */
 
 struct watch {
-    int ep;            /* -1: none yet */
-    int closed;        /* -1, or an eventfd: one of fds was closed meanwhile */
+    int ep;     /* -1: none yet */
+    int closed; /* -1, or an eventfd: one of fds was closed meanwhile */
     struct pollfd *fds;
     nfds_t n;
     struct watch *prev, *next; /* while its goroutine is parked in ep */
@@ -125,8 +125,8 @@ static bool is_single(const struct watch *w) {
 /* 0: look again; else as netpoll_wait(), or another errno: it cannot be waited for here. */
 static int wait_watching(struct watch *w, bool first, int64_t deadline) {
     if (first && is_single(w))
-        return netpoll_wait(w->fds[0].fd,
-                            w->fds[0].events == POLLIN ? NETPOLL_READ : NETPOLL_WRITE, deadline);
+        return netpoll_wait(w->fds[0].fd, w->fds[0].events == POLLIN ? NETPOLL_READ : NETPOLL_WRITE,
+                            deadline);
     if (w->ep >= 0)
         return wait_in(w, deadline);
     int err = fill(w);
@@ -243,8 +243,13 @@ static int collect_lists(struct call *c) {
 static PyObject *select_lists(struct patch *p, PyObject *self, PyObject *const *lists,
                               PyObject *timeout, int64_t deadline) {
     PyObject *now[] = {lists[0], lists[1], lists[2], zero};
-    struct call c = {.p = p, .self = self, .args = now, .nargs = 4, .any = lists_any,
-                     .collect = collect_lists, .watch = {.ep = -1, .closed = -1},
+    struct call c = {.p = p,
+                     .self = self,
+                     .args = now,
+                     .nargs = 4,
+                     .any = lists_any,
+                     .collect = collect_lists,
+                     .watch = {.ep = -1, .closed = -1},
                      .deadline = deadline};
     bool native = false;
     PyObject *result = look_and_wait(&c, &native);
@@ -305,8 +310,13 @@ PATCH_BODY(poll_body) {
     if (nargs > 1 || (kwnames && PyTuple_GET_SIZE(kwnames)) ||
         !deadline_after(nargs ? args[0] : NULL, NS_PER_MS, MOST_POLL, IS_FOREVER, &deadline))
         return patch_call(p, self, args, nargs, kwnames);
-    struct call c = {.p = p, .self = self, .args = &zero, .nargs = 1, .any = list_any,
-                     .collect = collect_registered, .watch = {.ep = -1, .closed = -1},
+    struct call c = {.p = p,
+                     .self = self,
+                     .args = &zero,
+                     .nargs = 1,
+                     .any = list_any,
+                     .collect = collect_registered,
+                     .watch = {.ep = -1, .closed = -1},
                      .deadline = deadline};
     bool native = false;
     PyObject *result = look_and_wait(&c, &native);
@@ -339,9 +349,14 @@ PATCH_BODY(epoll_body) {
         !deadline_after(values[0], NS_PER_S, MOST_POLL, IS_FOREVER, &deadline))
         return patch_call(p, self, args, nargs, kwnames);
     PyObject *now[] = {zero, values[1]};
-    struct call c = {.p = p, .self = self, .args = now, .nargs = values[1] ? 2 : 1,
-                     .any = list_any, .collect = collect_itself,
-                     .watch = {.ep = -1, .closed = -1}, .deadline = deadline};
+    struct call c = {.p = p,
+                     .self = self,
+                     .args = now,
+                     .nargs = values[1] ? 2 : 1,
+                     .any = list_any,
+                     .collect = collect_itself,
+                     .watch = {.ep = -1, .closed = -1},
+                     .deadline = deadline};
     bool native = false;
     PyObject *result = look_and_wait(&c, &native);
     unwatch(&c.watch);

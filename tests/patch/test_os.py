@@ -1,7 +1,6 @@
 """patch.os(): descriptors and children."""
 
 import pytest
-
 from helpers import script
 
 PROLOGUE = """
@@ -163,17 +162,22 @@ os.write(filled, b"x" * 1_000_000)
 B = bytearray(3)
 
 calls = [
-    lambda: os.read(r, 1), lambda: os.read(1000, 1), lambda: os.read(-1, 1), lambda: os.read("x", 1),
-    lambda: os.read(file, -1), lambda: os.read(r), lambda: os.pread(file, 4, 0), lambda: os.read(10**30, 1),
-    lambda: os.read(null, 5), lambda: os.read(w, 5), lambda: os.readv(r, [B]), lambda: os.readv(r, 1),
+    lambda: os.read(r, 1), lambda: os.read(1000, 1), lambda: os.read(-1, 1),
+    lambda: os.read("x", 1),
+    lambda: os.read(file, -1), lambda: os.read(r), lambda: os.pread(file, 4, 0),
+    lambda: os.read(10**30, 1),
+    lambda: os.read(null, 5), lambda: os.read(w, 5), lambda: os.readv(r, [B]),
+    lambda: os.readv(r, 1),
     lambda: os.write(1000, b"x"), lambda: os.write(null, b"x" * 100_000), lambda: os.write(w, "x"),
     lambda: os.write(w, b""), lambda: os.write(r, b"x"), lambda: os.write(filled, b"x" * 100_000),
     lambda: os.write(w), lambda: os.writev(unread, [b"a", b"b"]), lambda: os.writev(w, ["a"]),
-    lambda: os.writev(w, []), lambda: os.writev(w, 5), lambda: os.close(1000), lambda: os.close("x"),
+    lambda: os.writev(w, []), lambda: os.writev(w, 5), lambda: os.close(1000),
+    lambda: os.close("x"),
     lambda: os.closerange(2000, 2010), lambda: os.closerange(5), lambda: os.dup2(1000, 1001),
     lambda: os.dup2(w, fd2=w), lambda: os.waitpid(1, 0), lambda: os.waitpid(os.getpid(), 0),
     lambda: os.waitpid(-1, 0), lambda: os.waitpid(10**30, 0), lambda: os.waitpid("x", 0),
-    lambda: os.waitid(os.P_PID, os.getpid(), os.WEXITED), lambda: os.waitid(os.P_PIDFD, w, os.WEXITED),
+    lambda: os.waitid(os.P_PID, os.getpid(), os.WEXITED),
+    lambda: os.waitid(os.P_PIDFD, w, os.WEXITED),
     lambda: os.wait4(os.getpid(), 0), lambda: os.waitid(99, 0, os.WEXITED), lambda: os.waitpid(0),
 ]
 

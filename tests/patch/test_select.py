@@ -1,7 +1,6 @@
 """patch.select(): select, poll, epoll and what is made of them."""
 
 import pytest
-
 from helpers import script
 
 PROLOGUE = """
@@ -106,7 +105,8 @@ calls = [
     lambda: select.select(iter([r]), (f, w), [], 1), lambda: select.select([file], [file], [file]),
     lambda: select.select([r], [], [file], 0.01), lambda: select.select([], [], [r, r], 0.01),
     lambda: select.select([r, r], [r], [], 0.01), lambda: select.select([], [], [], 0.01),
-    lambda: select.select(1, [], []), lambda: select.select([], []), lambda: select.select([-1], [], []),
+    lambda: select.select(1, [], []), lambda: select.select([], []),
+    lambda: select.select([-1], [], []),
     lambda: select.select([closed], [], []), lambda: select.select(["x"], [], []),
     lambda: select.select([], [], [], -1), lambda: select.select([], [], [], "x"),
     lambda: select.select([], [], [], float("nan")), lambda: select.select([], [], [], 1e300),

@@ -19,7 +19,8 @@ def test_a_hundred_at_once_on_few_threads() -> None:
     run(
         """
 def run_one(i):
-    return subprocess.run(["sh", "-c", "read x; echo $x; exit 3"], input=b"%d\\n" % i, capture_output=True,
+    return subprocess.run(["sh", "-c", "read x; echo $x; exit 3"], input=b"%d\\n" % i,
+                          capture_output=True,
                           timeout=50)
 
 def communicate(i):
