@@ -362,7 +362,13 @@ def test_recursion(kind: str) -> None:
         check(row, *group)
 
 
-@pytest.mark.parametrize("kind", ROWS)
+# _decimal takes 256 KiB in one frame, and so does str() of a big int from 3.12 on, which uses it.
+# On small stacks that steps over guard and neighbours alike (docs/compatibility.md, "Guards"): one
+# run in fifty or so died in a neighbour that was overwritten, without a message.
+BEYOND_ANY_GUARD = {"big int", "decimal"}
+
+
+@pytest.mark.parametrize("kind", sorted(ROWS.keys() - BEYOND_ANY_GUARD))
 def test_recursion_on_small_stacks(kind: str) -> None:
     """Fails without the guards (GOROUTINES_STACK_GUARD=none)."""
     check(ROWS[kind], "small")
