@@ -15,4 +15,5 @@ python=${1:?usage: scripts/valgrind.sh PYTHON [PROGRAM [ARG ...]]}
 shift
 [[ $# -gt 0 ]] || set -- "$here/valgrind.py"
 export PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1
-exec valgrind --quiet --error-exitcode=1 --error-limit=no --max-stackframe=100000 "$python" "$@"
+exec valgrind --quiet --error-exitcode=1 --error-limit=no --max-stackframe=100000 \
+    --suppressions="$here/valgrind.supp" "$python" "$@"
