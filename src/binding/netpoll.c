@@ -53,8 +53,9 @@ static int wait_for(int fd, enum netpoll_mode mode, int64_t deadline) {
                                : wait_natively(fd, mode, deadline);
 }
 
-/* What a wait has ended with; NULL with an exception. */
-static PyObject *outcome(int err, const char *timed_out) {
+/* What a wait has ended with; NULL with an exception. Never inlined: after a park the thread, and with it
+ * errno's address, may be another. */
+static __attribute__((noinline)) PyObject *outcome(int err, const char *timed_out) {
     switch (err) {
     case 0:
         Py_RETURN_NONE;
