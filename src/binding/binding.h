@@ -84,8 +84,6 @@ void host_thread_back(PyThreadState *ts);
 /* The goroutine of that M, if it is inside the interpreter at this instant; any thread, under
  * sched_look_lock(). */
 struct g *host_inside(struct m *m);
-/* Whether that M's thread waits for something, rather than for a processor. */
-bool host_thread_sleeps(struct m *m);
 unsigned long main_thread_ident(void);
 void host_fork_child(void);
 /* At exit: no goroutine is taken up any more, and no M is between two thread states. */
@@ -146,6 +144,8 @@ struct g *runners_look(int64_t pause);
 bool runners_quiet(int64_t pause);
 /* Whether several looks have shown that g is blocked in C. */
 bool runners_blocked(struct g *g);
+/* What a thread that is outside the interpreter does, from /proc. */
+enum activity runners_activity(pid_t tid);
 
 /* deadlock.c */
 int deadlock_init(void);

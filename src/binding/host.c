@@ -184,6 +184,7 @@ const struct host python_host = {
     .keep = keep_state,
     .pinned = pinned,
     .outside = outside,
+    .activity = runners_activity,
     .interpreter_holder = interpreter_holder,
     .block = block,
     .unblock = unblock,
@@ -192,19 +193,6 @@ const struct host python_host = {
     .thread_start = thread_start,
     .thread_stop = thread_stop,
 };
-
-bool host_thread_sleeps(struct m *m) {
-    char path[64], text[256];
-    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", (long)m->tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return true; /* no /proc: the looks have to do */
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = 0;
-    const char *after_name = strrchr(text, ')');
-    return !after_name || strlen(after_name) < 3 || after_name[2] != 'R';
-}
 
 static unsigned long main_ident;
 

@@ -2,12 +2,67 @@
  * interpreter, so one lets go of it, looks who is inside, and takes it again; several times. */
 #include "binding.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <link.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MS INT64_C(1000000)
 #define AT_ONCE (MS / 5)
 #define LOOKS 12 /* outside so often while the interpreter is free: blocked in C */
 #define LONG_IN_C (1000 * MS)
+
+/* ---- what a thread does, as the kernel sees it ---- */
+
+/* Its lock and condition variable are in there, and little else that a thread may wait for. */
+static bool is_gil(uintptr_t futex) {
+#ifdef RTLD_DL_SYMENT
+    static uintptr_t size; /* any thread may set it */
+    uintptr_t known = __atomic_load_n(&size, __ATOMIC_RELAXED);
+    Dl_info info;
+    ElfW(Sym) * symbol;
+    if (!known && dladdr1(&_PyRuntime, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol) {
+        known = symbol->st_size;
+        __atomic_store_n(&size, known, __ATOMIC_RELAXED);
+    }
+    return futex - (uintptr_t)&_PyRuntime < known;
+#else
+    (void)futex;
+    return false;
+#endif
+}
+
+/* False: there is no such file here, or it may not be read. */
+static bool read_about(pid_t tid, const char *file, char *text, size_t size) {
+    snprintf(text, size, "/proc/self/task/%ld/%s", (long)tid, file);
+    int fd = open(text, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+enum activity runners_activity(pid_t tid) {
+    char text[256];
+    int call;
+    uintptr_t first;
+    if (read_about(tid, "syscall", text, sizeof text)) {
+        if (strncmp(text, "running", 7) == 0)
+            return THREAD_RUNS;
+        bool wants = sscanf(text, "%d %" SCNxPTR, &call, &first) == 2 && call == SYS_futex;
+        return wants && is_gil(first) ? THREAD_WANTS_HOST : THREAD_SLEEPS;
+    }
+    const char *state = read_about(tid, "stat", text, sizeof text) ? strrchr(text, ')') : NULL;
+    return state && strncmp(state, ") R", 3) == 0 ? THREAD_RUNS : THREAD_SLEEPS;
+}
+
+/* ---- looks ---- */
 
 struct looking {
     struct g *inside; /* in the interpreter, at an instant when this thread was not */
@@ -64,5 +119,6 @@ bool runners_blocked(struct g *g) {
     if (atomic_load(&g->status) != G_RUNNING || gr->looks < LOOKS ||
         gr->looks_waits != atomic_load(&g->waits))
         return false;
-    return host_thread_sleeps(atomic_load(&g->m)) || rt_now() - gr->looks_since > LONG_IN_C;
+    return runners_activity(atomic_load(&g->m)->tid) == THREAD_SLEEPS ||
+           rt_now() - gr->looks_since > LONG_IN_C;
 }

@@ -41,6 +41,12 @@ enum holder {
     HOLDER_WITHOUT_P, /* a thread that is no M, or a goroutine whose P was taken */
 };
 
+enum activity {
+    THREAD_SLEEPS,
+    THREAD_RUNS,       /* or would, if it got a processor */
+    THREAD_WANTS_HOST, /* waits for the interpreter */
+};
+
 struct host {
     /* Bytes at the high end of each goroutine's stack that belong to the host (g->host). */
     size_t goroutine_size;
@@ -65,6 +71,8 @@ struct host {
     /* sysmon: is the goroutine on this M outside the interpreter? Must not block. The M may move on
      * meanwhile; what is read is kept alive by sched_look_lock(). */
     bool (*outside)(struct m *m);
+    /* What such an M's thread does there. NULL: it sleeps. */
+    enum activity (*activity)(pid_t tid);
     /* sysmon, parallel == false: who holds the interpreter at this instant. */
     enum holder (*interpreter_holder)(void);
     /* A thread is about to wait natively, or is back. block() returns the rt_now() time at which

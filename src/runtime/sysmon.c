@@ -21,6 +21,7 @@
 #define ROUNDS_SHORT 50 /* looks without a find before they become rarer */
 #define ROUNDS_QUIET 3  /* looks without anybody waiting before the deep sleep */
 #define BLOCKED_AFTER (30 * US)
+#define COMPUTES_AFTER (300 * US)
 #define TIME_SLICE (10000 * US)
 #define TIMER_SLACK (200 * US) /* an idle M comes first */
 #define POLL_AFTER (10000 * US)
@@ -49,13 +50,15 @@ static void pass_on(struct p *p, _Atomic uint64_t *counter) {
     sched_start_m(p, false);
 }
 
-static bool outside(struct p *p) {
+/* The thread of p's M if its goroutine is outside the interpreter, else 0. */
+static pid_t outside(struct p *p) {
     sched_look_lock();
     struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
     bool is = m && !atomic_load_explicit(&m->in_runtime, memory_order_acquire) && m_curg(m) &&
               sched.host->outside(m);
+    pid_t tid = is ? m->tid : 0;
     sched_look_unlock();
-    return is;
+    return tid;
 }
 
 static bool take(struct p *p, _Atomic uint64_t *counter) {
@@ -66,12 +69,24 @@ static bool take(struct p *p, _Atomic uint64_t *counter) {
     return true;
 }
 
+/* p's goroutine has been outside for some time. A thread that gets no processor would share it with
+ * another M; one that computes gives its P up later. */
+static bool sleeps(struct p *p, pid_t tid, int64_t now) {
+    enum activity activity = sched.host->activity ? sched.host->activity(tid) : THREAD_SLEEPS;
+    if (activity == THREAD_WANTS_HOST)
+        p->outside_since = 0;
+    return activity == THREAD_SLEEPS ||
+           (activity == THREAD_RUNS && now - p->outside_since >= COMPUTES_AFTER);
+}
+
 /* Whether p's goroutine is blocked. Outside alone may mean that it waits for the interpreter, and then
  * another M would only wait beside it (with 100 computing goroutines, 100 Ms). But one that was outside
- * while the interpreter was free, and is so still some time later, waits for something else. */
+ * while the interpreter was free, and is so still some time later, may wait for something else: only
+ * then is its thread looked at, which costs some microseconds. */
 static bool blocked(struct p *p, bool interpreter_free, int64_t now) {
     uint32_t tick = atomic_load_explicit(&p->tick, memory_order_relaxed);
-    if (!outside(p)) {
+    pid_t tid = outside(p);
+    if (!tid) {
         p->outside_since = 0;
         return false;
     }
@@ -84,7 +99,7 @@ static bool blocked(struct p *p, bool interpreter_free, int64_t now) {
             sysmon.delay = LOOK_SHORT; /* to make sure soon */
         return false;
     }
-    return now - p->outside_since >= BLOCKED_AFTER;
+    return now - p->outside_since >= BLOCKED_AFTER && sleeps(p, tid, now);
 }
 
 /* Hands off the Ps of blocked goroutines: all that have work of their own, or one for the global queue. */
