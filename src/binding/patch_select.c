@@ -95,9 +95,19 @@ static int wait_in(struct watch *w, int64_t deadline) {
     return err;
 }
 
+/* Whether the number is still that of the file which w watches. One that was closed may have been given to
+ * another file, which somebody watches by now. */
+static bool still_watches(struct watch *w, int fd) {
+    int err = control(w->ep, EPOLL_CTL_ADD, fd, 0);
+    if (!err)
+        control(w->ep, EPOLL_CTL_DEL, fd, 0);
+    return err == EEXIST;
+}
+
 static void wake_if_watching(struct watch *w, int fd) {
     for (nfds_t i = 0; w->closed < 0 && i < w->n; i++)
-        if (w->fds[i].fd == fd && (w->closed = eventfd(1, EFD_CLOEXEC)) >= 0)
+        if (w->fds[i].fd == fd && !still_watches(w, fd) &&
+            (w->closed = eventfd(1, EFD_CLOEXEC)) >= 0)
             control(w->ep, EPOLL_CTL_ADD, w->closed, EPOLLIN);
 }
 

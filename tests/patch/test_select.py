@@ -1,7 +1,7 @@
 """patch.select(): select, poll, epoll and what is made of them."""
 
 import pytest
-from helpers import script
+from helpers import scaled, script
 
 PROLOGUE = """
 import errno, os, select, selectors, socket, threading, time
@@ -287,4 +287,41 @@ def main():
 G.run(main)
 """,
         timeout=60,
+    )
+
+
+def test_closing_a_descriptor_whose_number_is_used_again() -> None:
+    run(
+        """
+import sys
+sys.setswitchinterval(1e-5)
+patch.os()
+G.gomaxprocs(4)
+
+def wait_for_pipes(over, n):
+    for _ in range(n):
+        (r, w), (quiet, other) = os.pipe(), os.pipe()
+        G.go(os.write, w, b"x")
+        assert select.select([r, quiet], [], [])[0] == [r]
+        for fd in (r, w, quiet, other):
+            os.close(fd)
+    over.send(True)
+
+def open_and_close(stop):
+    while not stop:
+        for fd in os.pipe():
+            os.close(fd)
+
+def main():
+    over, stop = G.Chan(capacity=4), []
+    for _ in range(4):
+        G.go(open_and_close, stop)
+        G.go(wait_for_pipes, over, %d)
+    for _ in range(4):
+        assert over.recv(timeout=60)
+    stop.append(True)
+
+G.run(main)
+"""
+        % scaled(500, 50)
     )
