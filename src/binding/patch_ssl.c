@@ -3,12 +3,13 @@
  * OpenSSL reads and writes the descriptor by itself. Reading, it may have to wait though something can be
  * read: for the rest of a record, or because what came was not data (session tickets). So the built-in
  * is called as on a socket that does not block: its socket's timeout is zero for that moment, and the
- * kernel's receive timeout too, and it raises SSLWantReadError or SSLWantWriteError. The descriptor's
- * mode is not touched. Nobody else calls in for this connection meanwhile: it takes microseconds, and
- * OpenSSL does not want it anyway.
+ * kernel's receive or send timeout too, and it raises SSLWantReadError or SSLWantWriteError. The
+ * descriptor's mode is not touched. No other goroutine is in OpenSSL for this connection meanwhile (up to
+ * 3.12 nothing else sees to that, and it would corrupt the connection): it takes microseconds.
  *
- * Writing, it is given a record at a time, each when the descriptor can be written to, which means
- * that there is room for one. */
+ * Writing, it is given a record at a time, when the descriptor can be written to. A record for which there
+ * is not enough room is given again, later. Others may read in between, but not write: OpenSSL wants the
+ * same record again. */
 #include "patch.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 
 #define RECORD 16384 /* the most bytes of data in one */
 #define PAUSE_US 50
+#define WRITE_TIMED_OUT "The write operation timed out"
 
 static PyObject *want_read, *want_write; /* the exceptions */
 
@@ -40,6 +42,12 @@ struct inside {
 };
 static struct inside *insiders; /* guarded by the GIL */
 
+struct writing {
+    PyObject *sock;
+    struct writing *next;
+};
+static struct writing *writers; /* goroutines whose record is not yet written; guarded by the GIL */
+
 static bool somebody_inside(PyObject *sock) {
     for (struct inside *i = insiders; i; i = i->next)
         if (i->sock == sock)
@@ -58,6 +66,7 @@ void patch_ssl_fork_child(void) {
     for (struct inside *i = insiders; i; i = i->next)
         *patch_socket_timeout(i->sock) = i->timeout;
     insiders = NULL;
+    writers = NULL;
 }
 
 static void pause_thread(void) {
@@ -86,6 +95,7 @@ struct call {
     PyObject *self, *const *args;
     Py_ssize_t nargs;
     PyObject *kwnames, *sock;
+    int kernel_timeout; /* SO_RCVTIMEO or SO_SNDTIMEO */
 };
 
 static PyObject *as_built_in(struct call *c) {
@@ -104,13 +114,13 @@ static PyObject *call_with_timeout(struct call *c, int64_t for_now) {
     insiders = &me;
     struct timeval before;
     bool set = me.timeout < 0 &&
-               patch_set_kernel_timeout(fd, SO_RCVTIMEO, &patch_no_kernel_timeout, &before);
+               patch_set_kernel_timeout(fd, c->kernel_timeout, &patch_no_kernel_timeout, &before);
     *timeout = for_now;
     PyObject *result = patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
     if (*timeout == for_now)
         *timeout = me.timeout;
     if (set && *patch_socket_fd(c->sock) == fd)
-        patch_set_kernel_timeout(fd, SO_RCVTIMEO, &before, NULL);
+        patch_set_kernel_timeout(fd, c->kernel_timeout, &before, NULL);
     leave(&me);
     return result;
 }
@@ -151,6 +161,7 @@ static bool waits(struct call *c) {
      .args = args,                                                                                 \
      .nargs = nargs,                                                                               \
      .kwnames = kwnames,                                                                           \
+     .kernel_timeout = SO_RCVTIMEO,                                                                \
      .sock = socket_of(self)}
 
 static PyObject *any_body(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
@@ -212,14 +223,64 @@ static PyObject *read_body(struct patch *p, PyObject *self, PyObject *const *arg
 
 /* ---- write ---- */
 
+static bool may_write(void *sock) {
+    struct writing *w = writers;
+    while (w && w->sock != sock)
+        w = w->next;
+    return !w;
+}
+
+/* Odd, so that it is no object's address. */
+static void *writers_key(PyObject *sock) { return (char *)sock + 1; }
+
+/* -1 with an exception. */
+static int begin_writing(struct writing *me, int64_t deadline) {
+    struct waiter waiter = {0};
+    enum waited waited = WAIT_READY;
+    while (!may_write(me->sock)) {
+        waited = semaroot_wait(&waiter, writers_key(me->sock), may_write, me->sock, "IO wait",
+                               deadline, 0);
+        if (waited == WAIT_TIMEOUT || waited == WAIT_INTERRUPTED) {
+            patch_raise_wait(waited == WAIT_TIMEOUT ? ETIMEDOUT : EINTR, WRITE_TIMED_OUT);
+            return -1;
+        }
+    }
+    me->next = writers;
+    writers = me;
+    return 0;
+}
+
+static void end_writing(struct writing *me) {
+    struct writing **at = &writers;
+    while (*at && *at != me)
+        at = &(*at)->next;
+    if (*at)
+        *at = me->next;
+    semaroot_wake(writers_key(me->sock));
+}
+
 static PyObject *write_record(struct call *c, char *data, Py_ssize_t len, int64_t deadline) {
     int err = look_and_wait(c, NETPOLL_WRITE, deadline);
     if (err)
-        return patch_raise_wait(err, "The write operation timed out");
+        return patch_raise_wait(err, WRITE_TIMED_OUT);
     PyObject *record = PyMemoryView_FromMemory(data, len, PyBUF_READ);
-    struct call one = {.p = c->p, .self = c->self, .args = &record, .nargs = 1, .sock = c->sock};
-    PyObject *result = record ? as_built_in(&one) : NULL;
+    struct call one = {.p = c->p,
+                       .self = c->self,
+                       .args = &record,
+                       .nargs = 1,
+                       .sock = c->sock,
+                       .kernel_timeout = SO_SNDTIMEO};
+    PyObject *result = record ? until_done(&one, deadline) : NULL;
     Py_XDECREF(record);
+    return result;
+}
+
+static PyObject *write_alone(struct call *c, char *data, Py_ssize_t len, int64_t deadline) {
+    struct writing me = {.sock = c->sock};
+    if (begin_writing(&me, deadline) < 0)
+        return NULL;
+    PyObject *result = write_record(c, data, len, deadline);
+    end_writing(&me);
     return result;
 }
 
@@ -228,7 +289,7 @@ static PyObject *write_records(struct call *c, Py_buffer *buffer) {
     Py_ssize_t done = 0;
     do {
         Py_ssize_t len = buffer->len - done < RECORD ? buffer->len - done : RECORD;
-        PyObject *result = write_record(c, (char *)buffer->buf + done, len, deadline);
+        PyObject *result = write_alone(c, (char *)buffer->buf + done, len, deadline);
         Py_ssize_t n = result ? PyLong_AsSsize_t(result) : -1;
         Py_XDECREF(result);
         if (n < 0)

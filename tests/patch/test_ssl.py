@@ -120,6 +120,33 @@ def main():
 
 
 @both_versions
+@with_and_without_timeout
+def test_a_record_that_does_not_fit_keeps_nobody_from_reading(version, timeout):
+    size = scaled(400_000, 40_000)
+    run(
+        f"""
+def main():
+    far, near = tls_pair({version}, {timeout})
+    for s in (far, near):
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    G.gomaxprocs(4)
+    writers = [in_background(s.sendall, bytes([k]) * {size}) for k in range(3) for s in (far, near)]
+    G.sleep(0.05)
+    assert threads() < 20, threads()
+    def read(s):
+        data = bytearray()
+        while len(data) < 3 * {size}:
+            data += s.recv(5000)
+        return [data.count(k) for k in range(3)]
+    readers = [in_background(read, s) for s in (far, near)]
+    for result in writers:
+        result()
+    assert [r() for r in readers] == [[{size}] * 3] * 2
+"""
+    )
+
+
+@both_versions
 def test_writing_parks(version):
     run(
         f"""
