@@ -12,6 +12,10 @@
 # and one line when it cannot be done here.
 set -euo pipefail
 root=${NEWER_PYTHON_ROOT:-/opt/goroutines-newer}
+packages=gcc,g++,libc6-dev,make,git,ca-certificates
+for version in 3.14 3.15; do
+    packages+=,python$version,python$version-dev,python$version-venv
+done
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 cannot() {
@@ -31,10 +35,6 @@ make_root() {
         apt-get update -qq >/dev/null 2>&1 || true
         apt-get install -y -qq debootstrap >/dev/null 2>&1 || cannot "debootstrap cannot be installed"
     fi
-    local packages=gcc,g++,libc6-dev,make,git,ca-certificates version
-    for version in 3.14 3.15; do
-        packages+=,python$version,python$version-dev,python$version-venv
-    done
     echo "newer-python: making a Debian unstable root in $root" >&2
     # A half-made root must not be taken for a whole one: it gets its name when it is done.
     rm -rf "$root.part"
@@ -43,7 +43,9 @@ make_root() {
         >"/tmp/debootstrap.$$.log" 2>&1 ||
         cannot "debootstrap failed: $(tail -1 "/tmp/debootstrap.$$.log")"
     rm -f "/tmp/debootstrap.$$.log"
-    mv "$root.part" "$root"
+    echo "$packages" >"$root.part/packages"
+    rm -rf --one-file-system "$root"
+    mv -T "$root.part" "$root"
 }
 
 # Names are resolved, and certificates trusted, as outside.
@@ -85,6 +87,6 @@ if [[ $# -lt 1 ]]; then
 fi
 [[ $EUID -eq 0 ]] || cannot "needs root"
 unshare --mount true 2>/dev/null || cannot "no private mount namespace is allowed"
-[[ -x $root/usr/bin/python3.14 && -x $root/usr/bin/g++ ]] || make_root
+[[ $(cat "$root/packages" 2>/dev/null) == "$packages" ]] || make_root
 share_network_settings
 enter "$@"
