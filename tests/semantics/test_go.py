@@ -83,7 +83,7 @@ def test_whatever_is_callable_may_be_started(kind):
     assert out.recv() == expected
 
 
-@pytest.mark.parametrize("thing", [None, 3, "name", [len], object(), NotImplemented], ids=repr)
+@pytest.mark.parametrize("thing", [None, 3, "name", [len], object(), NotImplemented], ids=type)
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_not_callable_is_refused_at_once(place, thing):
     def body():

@@ -106,7 +106,7 @@ def test_an_unknown_keyword():
         select(recv(full(1)), wait=True)
 
 
-@pytest.mark.parametrize("thing", [5, "chan", [], object(), Chan], ids=repr)
+@pytest.mark.parametrize("thing", [5, "chan", [], object(), Chan], ids=type)
 def test_what_is_no_channel(thing):
     with pytest.raises(TypeError):
         select(recv(thing), default=True)
