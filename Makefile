@@ -36,7 +36,7 @@ help:
 	@echo 'make test         the Python test suite'
 	@echo 'make check-c      the C runtime alone: plain, sanitizers, valgrind, aarch64, model'
 	@echo 'make stress       tests/stress again and again (TIMES=1)'
-	@echo 'make lint types   ruff, clang-format; mypy --strict'
+	@echo 'make lint types   ruff, clang-format; mypy --strict, pyright, what they infer'
 	@echo 'make format       lets ruff and clang-format rewrite the files'
 	@echo 'make bench        the benchmarks, into benchmarks/RESULTS.md (QUICK=1: three minutes)'
 	@echo 'make instructions fails when an operation takes 5 % more instructions than in the table'
@@ -126,8 +126,11 @@ format: $(VENV)/.lint
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(C_SOURCES)
 
-types: $(VENV)/.lint
+# The tests are those that need a type checker.
+types: $(VENV)/.lint $(VENV)/.installed
 	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright --pythonpath $(PY) examples
+	$(PY) -m pytest $(ARGS) -k typing tests/semantics
 
 check-c:
 	$(PYTHON) scripts/check_c.py $(ARGS)
