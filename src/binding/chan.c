@@ -311,11 +311,11 @@ static int parse_capacity(PyObject *capacity, size_t *cap) {
     int overflow;
     long long n = PyLong_AsLongLongAndOverflow(index, &overflow);
     Py_DECREF(index);
-    if (n < 0 || overflow < 0) {
+    if (overflow < 0 || (n < 0 && !overflow)) {
         PyErr_SetString(PyExc_ValueError, "capacity must not be negative");
         return -1;
     }
-    *cap = overflow > 0 ? SIZE_MAX : (size_t)n;
+    *cap = overflow ? PY_SSIZE_T_MAX : (size_t)n; /* more than there can ever be values */
     return 0;
 }
 

@@ -5,6 +5,7 @@ import copy
 import enum
 import pickle
 import re
+import sys
 import typing
 
 import pytest
@@ -108,14 +109,10 @@ def test_a_large_capacity_costs_nothing_until_used():
     assert [c.recv() for c in channels] == [0] * 20
 
 
-@pytest.mark.parametrize("n", [2**62, 2**63 - 1])
+@pytest.mark.parametrize("n", [2**62, sys.maxsize, sys.maxsize + 1, 10**30])
 def test_the_largest_capacities(n):
-    try:
-        c = Chan(int, n)
-    except (OverflowError, ValueError, MemoryError) as error:
-        assert str(error)
-        return
-    assert c.capacity == n
+    c = Chan(int, n)
+    assert c.capacity == min(n, sys.maxsize)
     c.send(1)
     assert c.recv() == 1
 
