@@ -171,6 +171,33 @@ void semaroot_wake_all(void *key);
 void semaroot_wake_everybody(void);
 void semaroot_fork_child(void);
 
+/* ---- one at a time: those who are doing something, on their own stacks; guarded by the GIL ---- */
+
+struct inside {
+    void *key; /* what only one may do */
+    struct inside *next;
+};
+
+static inline bool inside_any(const struct inside *list, const void *key) {
+    while (list && list->key != key)
+        list = list->next;
+    return list;
+}
+
+static inline void inside_enter(struct inside **list, struct inside *me, void *key) {
+    me->key = key;
+    me->next = *list;
+    *list = me;
+}
+
+/* Not in the list any more in a forked child, where it was emptied. */
+static inline void inside_leave(struct inside **list, struct inside *me) {
+    while (*list && *list != me)
+        list = &(*list)->next;
+    if (*list)
+        *list = me->next;
+}
+
 /* ---- between patch_socket.c and patch_ssl.c ---- */
 
 struct timeval;

@@ -43,28 +43,11 @@ static int fd_of(PyObject *o) {
 
 /* ---- one at a time ---- */
 
-struct inside {
-    int fd;
-    struct inside *next;
-};
-static struct inside *insiders; /* in a built-in that reads */
+static struct inside *insiders; /* in a built-in that reads; key: the descriptor */
+
+static void *key_of(int fd) { return (void *)(intptr_t)fd; }
 
 void patch_descriptors_fork_child(void) { insiders = NULL; }
-
-static bool somebody_inside(int fd) {
-    for (struct inside *i = insiders; i; i = i->next)
-        if (i->fd == fd)
-            return true;
-    return false;
-}
-
-static void leave(struct inside *me) {
-    struct inside **at = &insiders;
-    while (*at && *at != me)
-        at = &(*at)->next;
-    if (*at)
-        *at = me->next;
-}
 
 /* ---- reading ---- */
 
@@ -78,7 +61,8 @@ static bool fails_at_once(int fd, int wrong) {
 static int wait_readable(int fd) {
     for (;;) {
         int err = netpoll_look(fd, NETPOLL_READ);
-        if (err == EAGAIN ? fails_at_once(fd, O_WRONLY) : err != 0 || !somebody_inside(fd))
+        if (err == EAGAIN ? fails_at_once(fd, O_WRONLY)
+                          : err != 0 || !inside_any(insiders, key_of(fd)))
             return 0; /* ready, or not to wait for: the built-in says what is wrong */
         err = netpoll_wait(fd, NETPOLL_READ, NOTE_FOREVER);
         if (err == EINTR || err == EBADF)
@@ -93,10 +77,10 @@ static PyObject *read_when_ready(struct patch *p, int fd, PyObject *self, PyObje
     int err = fd < 0 ? 0 : wait_readable(fd);
     if (err)
         return patch_raise_wait(err, "");
-    struct inside me = {fd, insiders};
-    insiders = &me;
+    struct inside me;
+    inside_enter(&insiders, &me, key_of(fd));
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
-    leave(&me);
+    inside_leave(&insiders, &me);
     return result;
 }
 

@@ -79,30 +79,14 @@ PyObject *patch_raise_wait(int err, const char *timed_out) {
 
 /* The goroutines that are in a built-in which may wait by itself. The next one waits in the semaroot, and not
  * for the descriptor, which is ready as long as the one inside has not got the GIL back. */
-struct inside {
-    void *key; /* of the descriptor and direction: odd, so that it is no object's address */
-    struct inside *next;
-};
 static struct inside *insiders;
 
+/* Odd, so that it is no object's address. */
 static void *key_of(int fd, enum netpoll_mode mode) {
     return (void *)((uintptr_t)fd << 5 | (uintptr_t)mode << 4 | 1);
 }
 
-static bool nobody_inside(void *key) {
-    for (struct inside *i = insiders; i; i = i->next)
-        if (i->key == key)
-            return false;
-    return true;
-}
-
-static void leave(struct inside *me) {
-    struct inside **at = &insiders;
-    while (*at != me)
-        at = &(*at)->next;
-    *at = me->next;
-    semaroot_wake_all(me->key);
-}
+static bool nobody_inside(void *key) { return !inside_any(insiders, key); }
 
 /* 0, ETIMEDOUT or EINTR. */
 static int wait_until_alone(void *key, int64_t deadline) {
@@ -139,10 +123,11 @@ static PyObject *as_built_in(struct call *c) {
 }
 
 static PyObject *call_alone(struct call *c) {
-    struct inside me = {key_of(*patch_socket_fd(c->self), c->mode), insiders};
-    insiders = &me;
+    struct inside me;
+    inside_enter(&insiders, &me, key_of(*patch_socket_fd(c->self), c->mode));
     PyObject *result = as_built_in(c);
-    leave(&me);
+    inside_leave(&insiders, &me);
+    semaroot_wake_all(me.key);
     return result;
 }
 

@@ -33,40 +33,19 @@ static PyObject *socket_of(PyObject *self) {
     return owner;
 }
 
-/* ---- one at a time ---- */
+/* ---- one at a time; all is guarded by the GIL ---- */
 
-struct inside {
-    PyObject *sock;
-    int64_t timeout; /* its own */
-    struct inside *next;
+struct visit {
+    struct inside in; /* first; key: the socket */
+    int64_t timeout;  /* its own */
 };
-static struct inside *insiders; /* guarded by the GIL */
-
-struct writing {
-    PyObject *sock;
-    struct writing *next;
-};
-static struct writing *writers; /* goroutines whose record is not yet written; guarded by the GIL */
-
-static bool somebody_inside(PyObject *sock) {
-    for (struct inside *i = insiders; i; i = i->next)
-        if (i->sock == sock)
-            return true;
-    return false;
-}
-
-static void leave(struct inside *me) {
-    struct inside **at = &insiders;
-    while (*at != me)
-        at = &(*at)->next;
-    *at = me->next;
-}
+static struct inside *visits;  /* in OpenSSL */
+static struct inside *writers; /* goroutines whose record is not yet written */
 
 void patch_ssl_fork_child(void) {
-    for (struct inside *i = insiders; i; i = i->next)
-        *patch_socket_timeout(i->sock) = i->timeout;
-    insiders = NULL;
-    writers = NULL;
+    for (struct inside *i = visits; i; i = i->next)
+        *patch_socket_timeout(i->key) = ((struct visit *)i)->timeout;
+    visits = writers = NULL;
 }
 
 static void pause_thread(void) {
@@ -77,7 +56,7 @@ static void pause_thread(void) {
 
 /* -1 with an exception. */
 static int wait_until_alone(PyObject *sock) {
-    while (somebody_inside(sock)) {
+    while (inside_any(visits, sock)) {
         if (!patch_in_goroutine()) {
             pause_thread();
         } else if (sched_sleep(timer_after(rt_now(), PAUSE_US * 1000)) == WAKE_INTERRUPT) {
@@ -110,8 +89,8 @@ static PyObject *call_with_timeout(struct call *c, int64_t for_now) {
         return NULL;
     int fd = *patch_socket_fd(c->sock);
     int64_t *timeout = patch_socket_timeout(c->sock);
-    struct inside me = {c->sock, *timeout, insiders};
-    insiders = &me;
+    struct visit me = {.timeout = *timeout};
+    inside_enter(&visits, &me.in, c->sock);
     struct timeval before;
     bool set = me.timeout < 0 &&
                patch_set_kernel_timeout(fd, c->kernel_timeout, &patch_no_kernel_timeout, &before);
@@ -121,7 +100,7 @@ static PyObject *call_with_timeout(struct call *c, int64_t for_now) {
         *timeout = me.timeout;
     if (set && *patch_socket_fd(c->sock) == fd)
         patch_set_kernel_timeout(fd, c->kernel_timeout, &before, NULL);
-    leave(&me);
+    inside_leave(&visits, &me.in);
     return result;
 }
 
@@ -223,40 +202,23 @@ static PyObject *read_body(struct patch *p, PyObject *self, PyObject *const *arg
 
 /* ---- write ---- */
 
-static bool may_write(void *sock) {
-    struct writing *w = writers;
-    while (w && w->sock != sock)
-        w = w->next;
-    return !w;
-}
+static bool may_write(void *sock) { return !inside_any(writers, sock); }
 
 /* Odd, so that it is no object's address. */
 static void *writers_key(PyObject *sock) { return (char *)sock + 1; }
 
 /* -1 with an exception. */
-static int begin_writing(struct writing *me, int64_t deadline) {
-    struct waiter waiter = {0};
-    enum waited waited = WAIT_READY;
-    while (!may_write(me->sock)) {
-        waited = semaroot_wait(&waiter, writers_key(me->sock), may_write, me->sock, "IO wait",
-                               deadline, 0);
+static int wait_until_sole_writer(PyObject *sock, int64_t deadline) {
+    struct waiter me = {0};
+    while (!may_write(sock)) {
+        enum waited waited = semaroot_wait(&me, writers_key(sock), may_write, sock, "IO wait",
+                                           deadline, 0);
         if (waited == WAIT_TIMEOUT || waited == WAIT_INTERRUPTED) {
             patch_raise_wait(waited == WAIT_TIMEOUT ? ETIMEDOUT : EINTR, WRITE_TIMED_OUT);
             return -1;
         }
     }
-    me->next = writers;
-    writers = me;
     return 0;
-}
-
-static void end_writing(struct writing *me) {
-    struct writing **at = &writers;
-    while (*at && *at != me)
-        at = &(*at)->next;
-    if (*at)
-        *at = me->next;
-    semaroot_wake(writers_key(me->sock));
 }
 
 static PyObject *write_record(struct call *c, char *data, Py_ssize_t len, int64_t deadline) {
@@ -276,11 +238,13 @@ static PyObject *write_record(struct call *c, char *data, Py_ssize_t len, int64_
 }
 
 static PyObject *write_alone(struct call *c, char *data, Py_ssize_t len, int64_t deadline) {
-    struct writing me = {.sock = c->sock};
-    if (begin_writing(&me, deadline) < 0)
+    struct inside me;
+    if (wait_until_sole_writer(c->sock, deadline) < 0)
         return NULL;
+    inside_enter(&writers, &me, c->sock);
     PyObject *result = write_record(c, data, len, deadline);
-    end_writing(&me);
+    inside_leave(&writers, &me);
+    semaroot_wake(writers_key(c->sock));
     return result;
 }
 
