@@ -48,6 +48,19 @@ void patch_ssl_fork_child(void) {
     visits = writers = NULL;
 }
 
+/* What the user has set: a visitor's is for that moment only. */
+static int64_t own_timeout(PyObject *sock) {
+    for (struct inside *i = visits; i; i = i->next)
+        if (i->key == sock)
+            return ((struct visit *)i)->timeout;
+    return *patch_socket_timeout(sock);
+}
+
+static int64_t deadline_of(PyObject *sock) {
+    int64_t timeout = own_timeout(sock);
+    return timeout < 0 ? NOTE_FOREVER : timer_after(rt_now(), timeout);
+}
+
 static void pause_thread(void) {
     Py_BEGIN_ALLOW_THREADS
     usleep(PAUSE_US);
@@ -67,6 +80,17 @@ static int wait_until_alone(PyObject *sock) {
     return 0;
 }
 
+/* -1 with an exception. */
+static int enter(struct visit *me, PyObject *sock) {
+    if (wait_until_alone(sock) < 0)
+        return -1;
+    me->timeout = *patch_socket_timeout(sock);
+    inside_enter(&visits, &me->in, sock);
+    return 0;
+}
+
+static void leave(struct visit *me) { inside_leave(&visits, &me->in); }
+
 /* ---- calls ---- */
 
 struct call {
@@ -77,30 +101,42 @@ struct call {
     int kernel_timeout; /* SO_RCVTIMEO or SO_SNDTIMEO */
 };
 
-static PyObject *as_built_in(struct call *c) {
-    if (c->sock && wait_until_alone(c->sock) < 0)
-        return NULL;
+static PyObject *call_now(struct call *c) {
     return patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
+}
+
+/* By somebody who is no goroutine, on a socket that blocks, too: he is not to keep others out. */
+static PyObject *as_built_in(struct call *c) {
+    struct visit me;
+    if (!c->sock)
+        return call_now(c);
+    if (enter(&me, c->sock) < 0)
+        return NULL;
+    if (me.timeout != 0)
+        leave(&me);
+    PyObject *result = call_now(c);
+    if (me.timeout == 0)
+        leave(&me);
+    return result;
 }
 
 /* As on a socket with that timeout in ns. */
 static PyObject *call_with_timeout(struct call *c, int64_t for_now) {
-    if (wait_until_alone(c->sock) < 0)
+    struct visit me;
+    if (enter(&me, c->sock) < 0)
         return NULL;
     int fd = *patch_socket_fd(c->sock);
     int64_t *timeout = patch_socket_timeout(c->sock);
-    struct visit me = {.timeout = *timeout};
-    inside_enter(&visits, &me.in, c->sock);
     struct timeval before;
     bool set = me.timeout < 0 &&
                patch_set_kernel_timeout(fd, c->kernel_timeout, &patch_no_kernel_timeout, &before);
     *timeout = for_now;
-    PyObject *result = patch_call(c->p, c->self, c->args, c->nargs, c->kwnames);
+    PyObject *result = call_now(c);
     if (*timeout == for_now)
         *timeout = me.timeout;
     if (set && *patch_socket_fd(c->sock) == fd)
         patch_set_kernel_timeout(fd, c->kernel_timeout, &before, NULL);
-    inside_leave(&visits, &me.in);
+    leave(&me);
     return result;
 }
 
@@ -130,7 +166,7 @@ static PyObject *until_done(struct call *c, int64_t deadline) {
 
 /* Whether a goroutine has to wait for it. */
 static bool waits(struct call *c) {
-    return c->sock && patch_in_goroutine() && *patch_socket_timeout(c->sock) != 0 &&
+    return c->sock && patch_in_goroutine() && own_timeout(c->sock) != 0 &&
            *patch_socket_fd(c->sock) >= 0;
 }
 
@@ -150,16 +186,21 @@ static PyObject *any_body(struct patch *p, PyObject *self, PyObject *const *args
     if (!waits(&c))
         result = as_built_in(&c);
     else if (interrupt_check() == 0)
-        result = until_done(&c, patch_socket_deadline(c.sock));
+        result = until_done(&c, deadline_of(c.sock));
     Py_XDECREF(c.sock);
     return result;
 }
 
 /* ---- read: mostly there is nothing yet ---- */
 
-static bool anything_pending(PyObject *self) {
-    PyObject *n = PyObject_CallMethod(self, "pending", NULL);
-    bool yes = !n || PyLong_AsLong(n) != 0;
+/* -1 with an exception. */
+static int anything_pending(struct call *c) {
+    struct visit me;
+    if (enter(&me, c->sock) < 0)
+        return -1;
+    PyObject *n = PyObject_CallMethod(c->self, "pending", NULL);
+    leave(&me);
+    int yes = !n || PyLong_AsLong(n) != 0;
     PyErr_Clear();
     Py_XDECREF(n);
     return yes;
@@ -177,8 +218,11 @@ static bool reads_nothing(struct call *c) {
 }
 
 static PyObject *wait_and_read(struct call *c) {
-    int64_t deadline = patch_socket_deadline(c->sock);
-    if (!anything_pending(c->self)) {
+    int64_t deadline = deadline_of(c->sock);
+    int pending = anything_pending(c);
+    if (pending < 0)
+        return NULL;
+    if (!pending) {
         int err = look_and_wait(c, NETPOLL_READ, deadline);
         if (err && err != ETIMEDOUT)
             return patch_raise_wait(err, "");
@@ -249,7 +293,7 @@ static PyObject *write_alone(struct call *c, char *data, Py_ssize_t len, int64_t
 }
 
 static PyObject *write_records(struct call *c, Py_buffer *buffer) {
-    int64_t deadline = patch_socket_deadline(c->sock);
+    int64_t deadline = deadline_of(c->sock);
     Py_ssize_t done = 0;
     do {
         Py_ssize_t len = buffer->len - done < RECORD ? buffer->len - done : RECORD;
