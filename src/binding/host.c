@@ -14,36 +14,42 @@ int64_t host_m_states(void) { return atomic_load(&m_states); }
 
 /* ---- attaching ---- */
 
-/* CPython 3.12's Swap releases the GIL, touches the new thread state, and only then wants the GIL again
- * and notices that the interpreter is ending. In between the main thread may have freed the state. So
- * the end waits for Ms that are in there (host_stop), and an M that comes later goes no further: both
- * looks are made with the GIL. */
-#if PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030d0000
-static _Atomic int swapping;
+/* Threads in the midst of something, without the GIL, of which the end of the interpreter would free what
+ * they use. It waits for them (host_stop); who comes later goes no further. */
+static _Atomic int midway;
 
+static void stay_here(void) {
+    for (;;)
+        pause();
+}
+
+/* CPython 3.12's Swap releases the GIL, touches the new thread state, and only then wants the GIL again
+ * and notices that the interpreter is ending. In between the main thread may have freed the state. Here
+ * both looks, this one and host_stop's, are made with the GIL. */
 static void swap(PyThreadState *ts) {
+#if PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030d0000
     if (sched_stopping()) {
         PyEval_SaveThread();
-        for (;;)
-            pause();
+        stay_here();
     }
-    atomic_fetch_add(&swapping, 1);
+    atomic_fetch_add(&midway, 1);
     compat_swap(ts);
-    atomic_fetch_sub(&swapping, 1);
+    atomic_fetch_sub(&midway, 1);
+#else
+    compat_swap(ts);
+#endif
 }
 
 void host_stop(void) {
     sched_stop();
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with thread_start() */
+    if (!atomic_load(&midway))
+        return;
     Py_BEGIN_ALLOW_THREADS
-    while (atomic_load(&swapping))
+    while (atomic_load(&midway))
         sched_yield();
     Py_END_ALLOW_THREADS
 }
-#else
-static void swap(PyThreadState *ts) { compat_swap(ts); }
-
-void host_stop(void) { sched_stop(); }
-#endif
 
 static void attach(struct m *m, struct g *g) {
     PyThreadState *ts = goroutine_of(g)->ts;
@@ -157,8 +163,16 @@ static void unblock(struct g *g) {
 
 /* ---- Ms ---- */
 
+/* An M that comes too late would make a thread state of an interpreter that has none any more. */
 static bool thread_start(struct m *m) {
+    atomic_fetch_add(&midway, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with host_stop() */
+    if (sched_stopping()) {
+        atomic_fetch_sub(&midway, 1);
+        stay_here();
+    }
     m->host = compat_new_state();
+    atomic_fetch_sub(&midway, 1);
     if (m->host)
         atomic_fetch_add(&m_states, 1);
     return m->host;
@@ -217,7 +231,5 @@ void host_fork_child(void) {
     main_state = NULL;
     main_ident = PyThread_get_thread_ident();
     atomic_store(&m_states, 0);
-#if PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030d0000
-    atomic_store(&swapping, 0); /* those Ms do not exist here */
-#endif
+    atomic_store(&midway, 0); /* those Ms do not exist here */
 }
