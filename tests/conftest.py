@@ -12,6 +12,7 @@ Environment:
 
 import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -32,6 +33,9 @@ def pytest_configure() -> None:
     _stderr_fd = os.dup(2)
     if SWITCH_INTERVAL:
         sys.setswitchinterval(float(SWITCH_INTERVAL))
+    # A shell ignores SIGINT in a background job, and all that the job starts would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

@@ -118,12 +118,12 @@ def test_threads_are_waited_for(program, tmp_path):
         def late(seconds):
             time.sleep(seconds)
             print("thread", seconds)
-        for seconds in (0.2, 0.1):
+        for seconds in (0.8, 0.1):
             threading.Thread(target=late, args=(seconds,)).start()
         threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
         print("top")
         """
-    assert same(program(source), cwd=tmp_path).stdout == "top\nthread 0.1\nthread 0.2\n"
+    assert same(program(source), cwd=tmp_path).stdout == "top\nthread 0.1\nthread 0.8\n"
     same(program(source + "sys.exit('over')\n"), cwd=tmp_path)
 
 
