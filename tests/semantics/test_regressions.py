@@ -63,8 +63,8 @@ def test_a_handler_that_closes_the_channel_and_raises(wait: str):
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(Boom):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             waits[wait]()
     finally:
         signal.signal(signal.SIGALRM, before)
