@@ -86,7 +86,8 @@ void host_thread_back(PyThreadState *ts);
 struct g *host_inside(struct m *m);
 unsigned long main_thread_ident(void);
 void host_fork_child(void);
-/* At exit: no goroutine is taken up any more, and no M is between two thread states. */
+/* At exit: no goroutine is taken up any more, and no M is between two thread states, or makes
+ * one. */
 void host_stop(void);
 
 /* interrupt.c: exceptions for other goroutines */

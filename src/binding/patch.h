@@ -12,6 +12,8 @@
 
 #include "binding.h"
 
+#include <errno.h>
+
 enum patch_convention {
     PATCH_NOARGS,
     PATCH_O,
@@ -162,6 +164,10 @@ enum waited {
  * must not run Python code. flags: as of sched_park_begin(). */
 enum waited semaroot_wait(struct waiter *w, void *key, bool (*ready)(void *arg), void *arg,
                           const char *reason, int64_t deadline, uint32_t flags);
+/* As netpoll_wait() says it: 0, ETIMEDOUT or EINTR. */
+static inline int waited_errno(enum waited waited) {
+    return waited == WAIT_TIMEOUT ? ETIMEDOUT : waited == WAIT_INTERRUPTED ? EINTR : 0;
+}
 /* Wakes the first one that waits for key, if any. */
 void semaroot_wake(void *key);
 /* One that has waited long was woken and has not come yet: others are to wait. */
@@ -205,7 +211,7 @@ struct timeval;
 bool patch_is_socket(PyObject *o);
 int *patch_socket_fd(PyObject *sock);          /* -1: closed */
 int64_t *patch_socket_timeout(PyObject *sock); /* in ns; negative: none; 0: it does not block */
-int64_t patch_socket_deadline(PyObject *sock); /* of a call that begins now */
+int64_t patch_deadline(int64_t timeout);       /* of a call that begins now, with such a timeout */
 /* SO_RCVTIMEO or SO_SNDTIMEO. *before, unless NULL: what it was. False: there is no such option. */
 bool patch_set_kernel_timeout(int fd, int option, const struct timeval *tv, struct timeval *before);
 extern const struct timeval patch_no_kernel_timeout; /* with it calls end at once, with EAGAIN */

@@ -32,8 +32,7 @@ int64_t *patch_socket_timeout(PyObject *sock) { return (int64_t *)((char *)sock 
 
 bool patch_is_socket(PyObject *o) { return socket_type && PyObject_TypeCheck(o, socket_type); }
 
-int64_t patch_socket_deadline(PyObject *sock) {
-    int64_t timeout = *patch_socket_timeout(sock);
+int64_t patch_deadline(int64_t timeout) {
     return timeout < 0 ? NOTE_FOREVER : timer_after(rt_now(), timeout);
 }
 
@@ -91,14 +90,7 @@ static bool nobody_inside(void *key) { return !inside_any(insiders, key); }
 /* 0, ETIMEDOUT or EINTR. */
 static int wait_until_alone(void *key, int64_t deadline) {
     struct waiter me = {0};
-    switch (semaroot_wait(&me, key, nobody_inside, key, "IO wait", deadline, 0)) {
-    case WAIT_TIMEOUT:
-        return ETIMEDOUT;
-    case WAIT_INTERRUPTED:
-        return EINTR;
-    default:
-        return 0;
-    }
+    return waited_errno(semaroot_wait(&me, key, nobody_inside, key, "IO wait", deadline, 0));
 }
 
 void patch_sockets_fork_child(void) { insiders = NULL; }
@@ -240,7 +232,7 @@ static bool begin(struct call *c, Py_ssize_t flags_at, PyObject *absent) {
     int64_t timeout = *patch_socket_timeout(c->self);
     if (timeout == 0 || *patch_socket_fd(c->self) < 0)
         return false;
-    c->deadline = patch_socket_deadline(c->self);
+    c->deadline = patch_deadline(timeout);
     if (flags_at < 0)
         return true;
     if (!add_dontwait(c, flags_at, absent) || (c->mode == NETPOLL_READ && !sizes_are_right(c)) ||
@@ -407,7 +399,8 @@ static PyObject *sendall_body(struct patch *p, PyObject *self, PyObject *const *
     if (buffer.len == 0)
         result = transfer(&c, 1, NULL);
     else if (interrupt_check() == 0)
-        n = send_rest(self, &buffer, 0, nargs > 1 ? args[1] : NULL, patch_socket_deadline(self));
+        n = send_rest(self, &buffer, 0, nargs > 1 ? args[1] : NULL,
+                      patch_deadline(*patch_socket_timeout(self)));
     if (n == buffer.len)
         result = Py_NewRef(Py_None);
     PyBuffer_Release(&buffer);
@@ -537,7 +530,7 @@ static PyObject *connect_body(struct patch *p, PyObject *self, PyObject *const *
     Py_CLEAR(result);
     PyErr_Clear();
     /* As the built-in: looking up the name does not count. */
-    int error, err = finish_connect(self, patch_socket_deadline(self), &error);
+    int error, err = finish_connect(self, patch_deadline(*patch_socket_timeout(self)), &error);
     if (p == &sock_connect_ex && err != EINTR)
         return PyLong_FromLong(err == 0 ? error : err == ETIMEDOUT ? EWOULDBLOCK : err);
     if (err)

@@ -56,10 +56,7 @@ static int64_t own_timeout(PyObject *sock) {
     return *patch_socket_timeout(sock);
 }
 
-static int64_t deadline_of(PyObject *sock) {
-    int64_t timeout = own_timeout(sock);
-    return timeout < 0 ? NOTE_FOREVER : timer_after(rt_now(), timeout);
-}
+static int64_t deadline_of(PyObject *sock) { return patch_deadline(own_timeout(sock)); }
 
 static void pause_thread(void) {
     Py_BEGIN_ALLOW_THREADS
@@ -255,10 +252,10 @@ static void *writers_key(PyObject *sock) { return (char *)sock + 1; }
 static int wait_until_sole_writer(PyObject *sock, int64_t deadline) {
     struct waiter me = {0};
     while (!may_write(sock)) {
-        enum waited waited = semaroot_wait(&me, writers_key(sock), may_write, sock, "IO wait",
-                                           deadline, 0);
-        if (waited == WAIT_TIMEOUT || waited == WAIT_INTERRUPTED) {
-            patch_raise_wait(waited == WAIT_TIMEOUT ? ETIMEDOUT : EINTR, WRITE_TIMED_OUT);
+        int err = waited_errno(
+            semaroot_wait(&me, writers_key(sock), may_write, sock, "IO wait", deadline, 0));
+        if (err) {
+            patch_raise_wait(err, WRITE_TIMED_OUT);
             return -1;
         }
     }
