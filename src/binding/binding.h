@@ -239,6 +239,9 @@ void foreign_look(void); /* after anything has been loaded */
 /* Has the calling goroutine native code on its stack that may keep something of its thread? */
 bool foreign_on_stack(struct g *g);
 
+/* chunks.c */
+void chunks_init(void);
+
 /* neighbours.c */
 int neighbours_init(void);
 

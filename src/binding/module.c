@@ -215,6 +215,7 @@ static int name_goroutine(const void *addr, char *buf, size_t n) {
 
 static void start_runtime(void) {
     sched_stack_size(DEFAULT_STACK_BYTES);
+    chunks_init();
     sched_init(&python_host, default_procs());
     fault_set_namer(name_goroutine);
     fault_install();

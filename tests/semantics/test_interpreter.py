@@ -9,6 +9,7 @@ import itertools
 import json
 import operator
 import re
+import resource
 import sys
 import tempfile
 import traceback
@@ -524,6 +525,37 @@ def test_sys_getframe_across_parks():
     for _ in range(10):
         go(outer)
     assert all(out.recv() for _ in range(10))
+
+
+def faults_of_calls(n_locals, depth):
+    """Page faults of 200 calls in a row, made where the frames below them fill that much of the stack."""
+
+    def callee():
+        pass
+
+    def calls():
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        for _ in range(200):
+            callee()
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+    def deeper(n):
+        return deeper(n - 1) if n else calls()
+
+    names = "".join(f"a{i} = " for i in range(n_locals))
+    namespace = {"deeper": deeper}
+    exec(f"def base(depth):\n    {names}0\n    return deeper(depth)", namespace)
+    return namespace["base"](depth)
+
+
+@in_run
+def test_no_depth_of_calls_makes_the_next_call_map_memory():
+    """Each such call would touch a new page: somewhere in this table 200 calls took 200 faults."""
+    faults = Chan(int)
+    for n_locals in range(1, 15):
+        for depth in range(9):
+            go(lambda: faults.send(faults_of_calls(n_locals, depth)))
+            assert faults.recv() < 100, (n_locals, depth)
 
 
 # ------------------------------------------------------------------ odds and ends
