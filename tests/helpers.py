@@ -5,6 +5,7 @@ Environment:
   GOROUTINES_TEST_SLACK   multiplies the upper limits on elapsed time (default 1)
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -13,8 +14,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import goroutines
 
@@ -48,6 +49,22 @@ def in_run(body: Callable[P, R]) -> Callable[P, R]:
         return goroutines.run(body, *args, **kwargs)
 
     return wrapper
+
+
+@contextlib.contextmanager
+def procs(n: int) -> Iterator[None]:
+    """Run the block with n Ps."""
+    before = goroutines.gomaxprocs(n)
+    try:
+        yield
+    finally:
+        goroutines.gomaxprocs(before)
+
+
+def on_procs(n: int, main: Callable[[], R]) -> R:
+    """run(main) with n Ps."""
+    with procs(n):
+        return goroutines.run(main)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 5) -> bool:
@@ -98,3 +115,15 @@ def _after_abort(process: subprocess.Popen[str]) -> tuple[str, str]:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.communicate()
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """What a program did, for the message of an assertion."""
+    return f"code {done.returncode}\n-- stdout\n{done.stdout}\n-- stderr\n{done.stderr[-6000:]}"
+
+
+def prints(source: str, expected: str, **kwargs: Any) -> None:
+    """The program prints exactly this, ends with code 0 and leaves stderr empty."""
+    done = script(source, **kwargs)
+    assert done.stdout.strip() == expected.strip(), told(done)
+    assert (done.returncode, done.stderr) == (0, ""), told(done)

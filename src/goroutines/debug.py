@@ -15,7 +15,6 @@ from ._core import _goroutines, _stats
 __all__ = ["Stats", "stacks", "stats"]
 
 _REPORTED = 100  # goroutines in a deadlock report
-_OWN = {"goroutines.sync"}  # modules that wait on behalf of their callers
 
 
 class Stats(NamedTuple):
@@ -67,8 +66,8 @@ def stacks() -> str:
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:
-    """The first frame that is not this package's own."""
-    while frame is not None and frame.f_globals.get("__name__") in _OWN:
+    """The first frame that is not this package's own, which waits on behalf of others."""
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("goroutines."):
         frame = frame.f_back
     return frame
 

@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from helpers import script
+from helpers import script, told
 
 HERE = Path(__file__).parent
 PREFIX = Path(sys.prefix)
@@ -34,8 +34,7 @@ def fine(source: str, procs: int = 4, path: typing.Sequence[typing.Any] = (), **
         **kwargs.pop("env", {}),
     }
     done = script(source, env=env, timeout=kwargs.pop("timeout", 50), **kwargs)
-    told = f"code {done.returncode}\n-- stdout\n{done.stdout}\n-- stderr\n{done.stderr}"
-    assert (done.stdout, done.returncode, done.stderr) == ("fine\n", 0, ""), told
+    assert (done.stdout, done.returncode, done.stderr) == ("fine\n", 0, ""), told(done)
 
 
 def compiled(

@@ -1,4 +1,4 @@
-"""What the semantics tests share: places to call from, probes, fresh programs.
+"""What the semantics tests share: places to call from, probes.
 
 Nothing here sleeps in the hope that something has happened meanwhile: `parked` looks at
 `debug.stacks()` until the goroutines in question really wait.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import goroutines as G
 from goroutines import debug
-from helpers import eventually, script
+from helpers import eventually
 
 PLACES = ("main goroutine", "goroutine", "main thread", "foreign thread")
 
@@ -122,22 +122,6 @@ Closed = _Mark("Closed")
 
 
 @contextlib.contextmanager
-def procs(n: int) -> Iterator[None]:
-    """Run the block with n Ps."""
-    before = G.gomaxprocs(n)
-    try:
-        yield
-    finally:
-        G.gomaxprocs(before)
-
-
-def on_procs(n: int, main: Callable[[], typing.Any]) -> typing.Any:
-    """run(main) with n Ps."""
-    with procs(n):
-        return G.run(main)
-
-
-@contextlib.contextmanager
 def hooked() -> Iterator[list[typing.Any]]:
     """Collect what `excepthook` is called with."""
     before, seen = G.excepthook, []
@@ -146,18 +130,6 @@ def hooked() -> Iterator[list[typing.Any]]:
         yield seen
     finally:
         G.excepthook = before
-
-
-def told(done: typing.Any) -> str:
-    """What a fresh program did, for the message of an assertion."""
-    return f"code {done.returncode}\n-- stdout\n{done.stdout}\n-- stderr\n{done.stderr}"
-
-
-def prints(source: str, expected: str, **kwargs: typing.Any) -> None:
-    """The program prints exactly this, ends with code 0 and leaves stderr empty."""
-    done = script(source, **kwargs)
-    assert done.stdout.strip() == expected.strip(), told(done)
-    assert (done.returncode, done.stderr) == (0, ""), told(done)
 
 
 def line_of(fn: Callable[..., typing.Any], offset: int = 1) -> int:

@@ -5,9 +5,9 @@ import time
 
 import pytest
 from goroutines import Chan, ChannelClosed, go, gosched, num_goroutine, run, sleep
-from helpers import eventually, in_run
+from helpers import eventually, in_run, on_procs
 
-from .support import PLACES, Nothing, at, full, on_procs, parked, spawn, take, waiting
+from .support import PLACES, Nothing, at, full, parked, spawn, take, waiting
 
 CAPACITIES = (0, 1, 2, 3, 10, 100)
 

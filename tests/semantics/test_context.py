@@ -21,9 +21,9 @@ from goroutines.context import (
     with_value,
     without_cancel,
 )
-from helpers import eventually, in_run, scaled, slack
+from helpers import eventually, in_run, prints, scaled, slack
 
-from .support import PLACES, Closed, Nothing, at, hooked, parked, prints, spawn, take
+from .support import PLACES, Closed, Nothing, at, hooked, parked, spawn, take
 
 WITH = {
     "with_cancel": with_cancel,

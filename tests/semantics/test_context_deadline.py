@@ -16,9 +16,9 @@ from goroutines.context import (
     with_timeout,
     with_value,
 )
-from helpers import eventually, in_run, scaled, slack
+from helpers import eventually, in_run, prints, scaled, slack
 
-from .support import Nothing, prints, take
+from .support import Nothing, take
 
 
 @in_run

@@ -27,9 +27,9 @@ from goroutines import (
     send,
     sleep,
 )
-from helpers import eventually, in_run, script
+from helpers import eventually, in_run, on_procs, prints, script, told
 
-from .support import attempt, full, hooked, line_of, on_procs, parked, prints, spawn, told
+from .support import attempt, full, hooked, line_of, parked, spawn
 
 HEAD = "all goroutines are asleep - deadlock!"
 

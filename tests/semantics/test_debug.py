@@ -23,9 +23,9 @@ from goroutines import (
     send,
     sleep,
 )
-from helpers import eventually, in_run
+from helpers import eventually, in_run, on_procs
 
-from .support import PLACES, at, full, line_of, on_procs, parked, spawn
+from .support import PLACES, at, full, line_of, parked, spawn
 
 HERE = (lambda: None).__code__.co_filename
 

@@ -27,9 +27,9 @@ from goroutines import (
     wait_readable,
     wait_writable,
 )
-from helpers import in_run, scaled, script, slack
+from helpers import in_run, on_procs, prints, scaled, script, slack, told
 
-from .support import PLACES, at, attempt, on_procs, parked, prints, spawn, told, waiting
+from .support import PLACES, at, attempt, parked, spawn, waiting
 
 WAITS = [wait_readable, wait_writable]
 LONG = 30

@@ -8,9 +8,9 @@ import traceback
 import goroutines
 import pytest
 from goroutines import Chan, GoroutineExit, go, goexit, num_goroutine, recv, run, select
-from helpers import eventually, in_run, script
+from helpers import eventually, in_run, prints, script, told
 
-from .support import hooked, line_of, parked, prints, told
+from .support import hooked, line_of, parked
 
 
 class Boom(Exception):

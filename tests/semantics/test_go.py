@@ -7,9 +7,9 @@ import weakref
 
 import pytest
 from goroutines import Chan, GoroutineExit, go, goexit, gosched, num_goroutine, run, sleep
-from helpers import eventually, in_run
+from helpers import eventually, in_run, procs
 
-from .support import PLACES, at, hooked, parked, procs
+from .support import PLACES, at, hooked, parked
 
 
 def test_go_returns_none():

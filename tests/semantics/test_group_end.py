@@ -1,5 +1,6 @@
 """How members of a Group are ended: when they wait, compute, have not begun; the end of run."""
 
+import re
 import sqlite3
 import time
 
@@ -20,10 +21,10 @@ from goroutines import (
     send,
     sleep,
 )
-from helpers import in_run
+from helpers import in_run, on_procs, prints
 from interrupts import MAY_WAKE, interrupted
 
-from .support import Nothing, hooked, on_procs, parked, prints, take
+from .support import Nothing, hooked, parked, take
 
 
 class Boom(Exception):
@@ -315,9 +316,13 @@ def test_members_that_all_sleep():
             g.go(member)
             g.go(member)
 
-    with pytest.raises(DeadlockError):
+    with pytest.raises(DeadlockError) as caught:
         run(main)
     assert log == ["ended"] * 2
+    # Who waits at the end of the block is shown there, not in the package.
+    assert re.search(
+        rf"\[chan receive\]: {re.escape(__file__)}:\d+ in main$", str(caught.value), re.M
+    )
 
 
 def test_members_whose_cleanup_sleeps_are_told_once_more():

@@ -17,9 +17,9 @@ import weakref
 
 import pytest
 from goroutines import Chan, go, gosched, lock_os_thread, run, sleep
-from helpers import eventually, in_run
+from helpers import eventually, in_run, on_procs
 
-from .support import on_procs, parked
+from .support import parked
 
 
 def feeding(*values):
@@ -528,7 +528,7 @@ def test_sys_getframe_across_parks():
 
 
 def faults_of_calls(n_locals, depth):
-    """Page faults of 200 calls in a row, made where the frames below them fill that much of the stack."""
+    """Page faults of 200 calls in a row, with that much of the stack filled below them."""
 
     def callee():
         pass

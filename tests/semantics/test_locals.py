@@ -10,9 +10,9 @@ import weakref
 
 import pytest
 from goroutines import Chan, go, gosched, run, sleep
-from helpers import eventually, in_run
+from helpers import eventually, in_run, on_procs, prints
 
-from .support import on_procs, parked, prints
+from .support import parked
 
 N = 20
 

@@ -9,9 +9,7 @@ from typing import Any
 import goroutines as G
 import pytest
 from goroutines import Chan, after_func, go, run
-from helpers import eventually, in_run, script
-
-from .support import prints, told
+from helpers import eventually, in_run, prints, script, told
 
 DEBUG_MALLOC = {"PYTHONMALLOC": "debug"}
 

@@ -21,9 +21,9 @@ from goroutines import (
     send,
     sleep,
 )
-from helpers import eventually
+from helpers import eventually, on_procs, prints, procs
 
-from .support import full, hooked, on_procs, parked, prints, procs, spawn
+from .support import full, hooked, parked, spawn
 
 # ------------------------------------------------------------------ result and exception
 

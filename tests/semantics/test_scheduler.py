@@ -8,9 +8,9 @@ import time
 
 import pytest
 from goroutines import Chan, debug, go, gomaxprocs, gosched, num_goroutine, run, sleep
-from helpers import eventually, in_run, script
+from helpers import eventually, in_run, on_procs, prints, procs, script, told
 
-from .support import on_procs, parked, prints, procs, spawn, told
+from .support import parked, spawn
 
 # ------------------------------------------------------------------ the four moments
 

@@ -24,21 +24,9 @@ from goroutines import (
     send,
     sleep,
 )
-from helpers import eventually, in_run, script
+from helpers import eventually, in_run, on_procs, script
 
-from .support import (
-    PLACES,
-    Nothing,
-    at,
-    attempt,
-    closed,
-    full,
-    offer,
-    on_procs,
-    parked,
-    spawn,
-    take,
-)
+from .support import PLACES, Nothing, at, attempt, closed, full, offer, parked, spawn, take
 
 # ------------------------------------------------------------------ the result
 

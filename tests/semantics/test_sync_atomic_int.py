@@ -5,9 +5,9 @@ import weakref
 
 import pytest
 from goroutines.sync import AtomicInt, WaitGroup
-from helpers import in_run, scaled
+from helpers import in_run, procs, scaled
 
-from .support import PLACES, at, procs, spawn
+from .support import PLACES, at, spawn
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -17,9 +17,9 @@ from goroutines.sync import (
     WaitGroup,
     once_value,
 )
-from helpers import eventually
+from helpers import eventually, prints
 
-from .support import line_of, parked, prints
+from .support import line_of, parked
 
 
 def locked(m):

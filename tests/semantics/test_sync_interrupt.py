@@ -5,10 +5,10 @@ import textwrap
 import goroutines as G
 import pytest
 from goroutines.sync import Cond, Mutex, Once, RWMutex, Semaphore, WaitGroup
-from helpers import eventually
+from helpers import eventually, told
 from interrupts import MAY_WAKE, interrupted
 
-from .support import parked, told
+from .support import parked
 
 WAITS = {
     "mutex": "m.acquire()",

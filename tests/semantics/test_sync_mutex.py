@@ -14,9 +14,9 @@ import weakref
 import goroutines as G
 import pytest
 from goroutines.sync import Cond, Mutex, RWMutex, Semaphore, WaitGroup
-from helpers import eventually, in_run, scaled, slack
+from helpers import eventually, in_run, procs, scaled, slack
 
-from .support import PLACES, at, parked, procs, spawn, waiting
+from .support import PLACES, at, parked, spawn, waiting
 
 
 @pytest.mark.parametrize("place", PLACES)

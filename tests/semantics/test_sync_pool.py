@@ -6,9 +6,9 @@ import weakref
 import goroutines as G
 import pytest
 from goroutines.sync import AtomicInt, Pool, WaitGroup
-from helpers import in_run, scaled
+from helpers import in_run, procs, scaled
 
-from .support import PLACES, at, procs, spawn
+from .support import PLACES, at, spawn
 
 
 class Item:

@@ -23,9 +23,9 @@ from goroutines import (
     stack_size,
     unlock_os_thread,
 )
-from helpers import eventually, in_run, script
+from helpers import eventually, in_run, on_procs, prints, script, told
 
-from .support import PLACES, at, on_procs, parked, prints, spawn, told
+from .support import PLACES, at, parked, spawn
 
 native_id = threading.get_native_id
 

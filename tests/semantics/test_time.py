@@ -22,9 +22,9 @@ from goroutines import (
     select,
     sleep,
 )
-from helpers import eventually, in_run
+from helpers import eventually, in_run, on_procs, prints, procs
 
-from .support import PLACES, Closed, Nothing, at, hooked, on_procs, parked, prints, procs, take
+from .support import PLACES, Closed, Nothing, at, hooked, parked, take
 
 # ------------------------------------------------------------------ sleep and gosched
 

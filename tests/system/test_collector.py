@@ -5,9 +5,7 @@ import weakref
 
 import goroutines as G
 import pytest
-from helpers import eventually
-
-from .programs import prints
+from helpers import eventually, prints
 
 
 class Node:

@@ -11,9 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from helpers import scaled, script
-
-from .programs import told
+from helpers import scaled, script, told
 
 # ------------------------------------------------------------------ memory
 

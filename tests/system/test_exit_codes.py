@@ -5,9 +5,7 @@ import textwrap
 import time
 
 import pytest
-from helpers import script, slack
-
-from .programs import prints, told
+from helpers import prints, script, slack, told
 
 # Goroutines that are there when the program ends.
 CROWDS = {

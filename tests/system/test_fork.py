@@ -8,9 +8,7 @@ import time
 
 import pytest
 from goroutines import Chan, go, run
-from helpers import eventually, in_run, script
-
-from .programs import on_procs, prints, told
+from helpers import eventually, in_run, on_procs, prints, script, told
 
 CHILD = """
 import os, sys, time, warnings

@@ -5,10 +5,8 @@ import textwrap
 import time
 
 import pytest
-from helpers import script
+from helpers import prints, script, told
 from interrupts import MAY_WAKE, interrupted
-
-from .programs import prints, told
 
 WAITS = {
     "recv": "G.Chan().recv()",

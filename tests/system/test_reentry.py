@@ -7,8 +7,7 @@ test shows what acting on the old look did.
 import sys
 
 import pytest
-
-from .programs import prints
+from helpers import prints
 
 DEBUG_MALLOC = {"PYTHONMALLOC": "debug"}
 

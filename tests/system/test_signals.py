@@ -3,9 +3,7 @@
 import signal
 
 import pytest
-from helpers import script
-
-from .programs import prints, told
+from helpers import prints, script, told
 
 
 @pytest.mark.hang(120)

@@ -8,25 +8,13 @@ import subprocess
 import sys
 
 import pytest
-from helpers import script, slack
+from helpers import slack
 
 PY = sys.version_info[:2]
 
 OVERFLOW = re.compile(r"^fatal error: stack overflow in goroutine \d+: ", re.MULTILINE)
 # A frame bigger than the guard has stepped over it, and over what lies below.
 STEPPED_OVER = re.compile(r"^fatal error: SIG\w+ in goroutine \d+ \(its C stack may be full", re.M)
-
-
-def told(done: subprocess.CompletedProcess[str]) -> str:
-    """What a fresh program did, for the message of an assertion."""
-    return f"code {done.returncode}\n-- stdout\n{done.stdout}\n-- stderr\n{done.stderr[-6000:]}"
-
-
-def prints(source: str, expected: str, **kwargs: object) -> None:
-    """The program prints exactly this, ends with code 0 and leaves stderr empty."""
-    done = script(source, **kwargs)
-    assert done.stdout.strip() == expected.strip(), told(done)
-    assert (done.returncode, done.stderr) == (0, ""), told(done)
 
 
 def need(package: str) -> None:

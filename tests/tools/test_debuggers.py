@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import script, slack
+from helpers import prints, script, slack, told
 
-from .support import PY, command, prints, told
+from .support import PY, command
 
 PDB = """\
 import goroutines as G

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import script
+from helpers import prints, script, told
 
-from .support import command, prints, told
+from .support import command
 
 PROGRAM = """
 import goroutines as G

@@ -8,9 +8,9 @@ a change in the memory of a neighbour.
 from typing import NamedTuple
 
 import pytest
-from helpers import script
+from helpers import prints, script, told
 
-from .support import PY, overflowed, prints, told
+from .support import PY, overflowed
 
 DEEP = 20_000
 

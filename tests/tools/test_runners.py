@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import slack
+from helpers import slack, told
 
-from .support import command, need, told
+from .support import command, need
 
 TESTS = """\
 import unittest

@@ -7,9 +7,9 @@ import re
 import sys
 
 import pytest
-from helpers import script
+from helpers import prints, script, told
 
-from .support import OVERFLOW, overflowed, prints, told
+from .support import OVERFLOW, overflowed
 
 # One frame of C bigger than all of a small stack, in the standard library: decimal's.
 OVERFLOWS = """

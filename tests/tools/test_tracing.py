@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import script
+from helpers import prints, script, told
 
-from .support import command, need, prints, told
+from .support import command, need
 
 
 def test_threading_settrace_and_setprofile_reach_goroutines() -> None:
