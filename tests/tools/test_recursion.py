@@ -371,6 +371,9 @@ BEYOND_ANY_GUARD = {"big int", "decimal"}
 @pytest.mark.parametrize("kind", sorted(ROWS.keys() - BEYOND_ANY_GUARD))
 def test_recursion_on_small_stacks(kind: str) -> None:
     """Fails without the guards (GOROUTINES_STACK_GUARD=none)."""
+    if kind == "import hook" and PY == (3, 14):
+        # So do plain threads with stacks of 128 KiB, each of them; the next thread's import hangs.
+        pytest.skip("3.14 keeps its import lock for ever if the stack ends where it is released")
     check(ROWS[kind], "small")
 
 
