@@ -119,6 +119,27 @@ WORKLOADS = [
         sizes(1_000_000, 10_000, 100),
         quick=10,
     ),
+    Workload(
+        "mutex",
+        ["mutex"],
+        sizes(1_000_000, 100_000, 1_000_000),
+    ),
+    Workload(
+        "mutex_contended",
+        ["contended mutex"],
+        sizes(300_000, 30_000, 30_000),
+    ),
+    Workload(
+        "wait_group",
+        ["wait group"],
+        sizes(300_000, 30_000, 3_000),
+    ),
+    Workload(
+        "cancel",
+        ["cancel"],
+        sizes(10_000, 10_000),
+        quick=1,
+    ),
     *[
         Workload(
             "producers",
