@@ -5,7 +5,7 @@ one that wants to run every millisecond?
 import asyncio
 import time
 
-from measure import ARGUMENTS, run, show_lateness
+from measure import ARGUMENTS, run, show_percentiles
 
 BLOCKED = 200
 PERIOD = 0.001
@@ -24,7 +24,7 @@ async def main() -> None:
         due = time.monotonic() + PERIOD
         await asyncio.sleep(PERIOD)
         lateness.append(time.monotonic() - due)
-    show_lateness("late beside 200 blocked", lateness)
+    show_percentiles("late beside 200 blocked", lateness)
     for task in tasks:
         task.cancel()
 

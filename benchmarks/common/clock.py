@@ -17,7 +17,7 @@ __all__ = [
     "memory",
     "show",
     "show_growth",
-    "show_lateness",
+    "show_percentiles",
     "timed",
     "warm_up",
 ]
@@ -43,12 +43,12 @@ def warm_up(n: int) -> int:
     return max(n // 10, 1)
 
 
-# ---- lateness ----
+# ---- percentiles ----
 
 
-def show_lateness(what: str, lateness: list[float]) -> None:
-    """In seconds, of each look at the clock."""
-    in_order = sorted(lateness)
+def show_percentiles(what: str, seconds: list[float]) -> None:
+    """In seconds, each of them."""
+    in_order = sorted(seconds)
     show(f"{what}, median", "ns", in_order[len(in_order) // 2] * 1e9)
     show(f"{what}, p99", "ns", in_order[len(in_order) * 99 // 100] * 1e9)
 

@@ -26,5 +26,5 @@ func main() {
 		time.Sleep(period)
 		lateness = append(lateness, time.Since(due).Seconds())
 	}
-	showLateness("late beside 200 blocked", lateness)
+	showPercentiles("late beside 200 blocked", lateness)
 }

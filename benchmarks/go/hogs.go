@@ -35,7 +35,7 @@ func main() {
 	for range hogs {
 		shares = append(shares, <-turns)
 	}
-	showLateness("late beside 4 that compute", lateness)
+	showPercentiles("late beside 4 that compute", lateness)
 	show("shares of 4 that compute", "percent",
 		100*float64(slices.Min(shares))/float64(slices.Max(shares)))
 }

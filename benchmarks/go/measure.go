@@ -93,9 +93,9 @@ func cgroupCharge() float64 {
 	return 0
 }
 
-// In seconds, of each look at the clock.
-func showLateness(what string, lateness []float64) {
-	sort.Float64s(lateness)
-	show(what+", median", "ns", lateness[len(lateness)/2]*1e9)
-	show(what+", p99", "ns", lateness[len(lateness)*99/100]*1e9)
+// In seconds, each of them.
+func showPercentiles(what string, seconds []float64) {
+	sort.Float64s(seconds)
+	show(what+", median", "ns", seconds[len(seconds)/2]*1e9)
+	show(what+", p99", "ns", seconds[len(seconds)*99/100]*1e9)
 }

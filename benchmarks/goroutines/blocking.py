@@ -5,7 +5,7 @@ another one that wants to run every millisecond?
 import time
 
 from goroutines import go, run, sleep
-from measure import ARGUMENTS, show_lateness
+from measure import ARGUMENTS, show_percentiles
 
 BLOCKED = 200
 PERIOD = 0.001
@@ -25,7 +25,7 @@ def main() -> None:
         due = time.monotonic() + PERIOD
         sleep(PERIOD)
         lateness.append(time.monotonic() - due)
-    show_lateness("late beside 200 blocked", lateness)
+    show_percentiles("late beside 200 blocked", lateness)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ millisecond, and how evenly do the four share (the least share as a part of the 
 import time
 
 from goroutines import Chan, go, run, sleep
-from measure import ARGUMENTS, compute_until, show, show_lateness
+from measure import ARGUMENTS, compute_until, show, show_percentiles
 
 HOGS = 4
 PERIOD = 0.001
@@ -26,7 +26,7 @@ def main() -> None:
         sleep(PERIOD)
         lateness.append(time.monotonic() - due)
     shares = [turns.recv() for _ in range(HOGS)]
-    show_lateness("late beside 4 that compute", lateness)
+    show_percentiles("late beside 4 that compute", lateness)
     show("shares of 4 that compute", "percent", 100 * min(shares) / max(shares))
 
 

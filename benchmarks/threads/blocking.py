@@ -5,7 +5,7 @@ every millisecond?
 import time
 from threading import Thread
 
-from measure import ARGUMENTS, show_lateness
+from measure import ARGUMENTS, show_percentiles
 
 BLOCKED = 200
 PERIOD = 0.001
@@ -24,7 +24,7 @@ def main() -> None:
         due = time.monotonic() + PERIOD
         time.sleep(PERIOD)
         lateness.append(time.monotonic() - due)
-    show_lateness("late beside 200 blocked", lateness)
+    show_percentiles("late beside 200 blocked", lateness)
 
 
 if __name__ == "__main__":

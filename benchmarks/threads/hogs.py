@@ -6,7 +6,7 @@ import time
 from queue import SimpleQueue
 from threading import Thread
 
-from measure import ARGUMENTS, compute_until, show, show_lateness
+from measure import ARGUMENTS, compute_until, show, show_percentiles
 
 HOGS = 4
 PERIOD = 0.001
@@ -27,7 +27,7 @@ def main() -> None:
         time.sleep(PERIOD)
         lateness.append(time.monotonic() - due)
     shares = [turns.get() for _ in range(HOGS)]
-    show_lateness("late beside 4 that compute", lateness)
+    show_percentiles("late beside 4 that compute", lateness)
     show("shares of 4 that compute", "percent", 100 * min(shares) / max(shares))
 
 
