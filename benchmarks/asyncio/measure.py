@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent / "common"))
 from clock import *  # noqa: F403
 from clock import ARGUMENTS, timed, warm_up
+from server import *  # noqa: F403
 
 
 def run(main: Callable[[], Coroutine[object, object, object]]) -> None:

@@ -3,6 +3,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"sort"
 	"strconv"
@@ -46,10 +47,10 @@ func benchmark(what string, body func(n int)) {
 	timed(what, n, func() { body(n) })
 }
 
-// Bytes of this process: resident, in page tables, and all that its cgroup is charged for.
-func memory() map[string]float64 {
+// Bytes of a process: resident, and in page tables.
+func memoryOf(process string) map[string]float64 {
 	sizes := map[string]float64{}
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := os.ReadFile("/proc/" + process + "/status")
 	if err != nil {
 		panic(err)
 	}
@@ -62,6 +63,12 @@ func memory() map[string]float64 {
 			sizes[", page tables"] = kb * 1024
 		}
 	}
+	return sizes
+}
+
+// Of this one, and all that its cgroup is charged for.
+func memory() map[string]float64 {
+	sizes := memoryOf("self")
 	if charged := cgroupCharge(); charged > 0 {
 		sizes[", cgroup"] = charged
 	}
@@ -98,4 +105,20 @@ func showPercentiles(what string, seconds []float64) {
 	sort.Float64s(seconds)
 	show(what+", median", "ns", seconds[len(seconds)/2]*1e9)
 	show(what+", p99", "ns", seconds[len(seconds)*99/100]*1e9)
+}
+
+// A server on a free port, which is printed.
+func listen(serve func(connection net.Conn)) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go serve(connection)
+	}
 }

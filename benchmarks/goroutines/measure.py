@@ -9,6 +9,7 @@ import goroutines
 sys.path.append(str(Path(__file__).parent.parent / "common"))
 from clock import *  # noqa: F403
 from clock import ARGUMENTS, timed, warm_up
+from server import *  # noqa: F403
 
 
 def benchmark(what: str, body: Callable[[int], object]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent / "common"))
 from clock import *  # noqa: F403
 from clock import ARGUMENTS, timed, warm_up
+from server import *  # noqa: F403
 
 
 def benchmark(what: str, body: Callable[[int], object]) -> None:

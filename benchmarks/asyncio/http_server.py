@@ -1,0 +1,22 @@
+"""An HTTP/1.1 server: streams, and a task for each."""
+
+import asyncio
+
+from measure import BACKLOG, Requests, listen, run
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    requests = Requests()
+    while data := await reader.read(4096):
+        writer.write(requests.answers(data))
+        await writer.drain()
+    writer.close()
+
+
+async def main() -> None:
+    server = await asyncio.start_server(serve, sock=listen(), backlog=BACKLOG)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,25 @@
+"""An HTTP/1.1 server: blocking sockets, patched, and a goroutine for each."""
+
+from socket import socket
+
+from goroutines import go, patch, run
+from measure import Requests, listen
+
+
+def serve(connection: socket) -> None:
+    requests = Requests()
+    with connection:
+        while data := connection.recv(4096):
+            connection.sendall(requests.answers(data))
+
+
+def main() -> None:
+    listener = listen()
+    while True:
+        connection, _ = listener.accept()
+        go(serve, connection)
+
+
+if __name__ == "__main__":
+    patch.socket()
+    run(main)
