@@ -55,6 +55,7 @@ class GoroutineWorker(AsyncWorker):
 
     def init_process(self) -> None:
         self._stopping: Chan[None] = Chan()
+        self._accepting: set[Any] = set()  # listeners
         self._connections: set[_Connection] = set()
         self._here = threading.local()
         patch.all()
@@ -63,6 +64,7 @@ class GoroutineWorker(AsyncWorker):
     def run(self) -> None:
         room = Semaphore(self.worker_connections)
         for listener in self.sockets:
+            self._accepting.add(listener)
             go(self._accept, listener, room)
         while self.alive:
             self.notify()
@@ -76,8 +78,11 @@ class GoroutineWorker(AsyncWorker):
         self._finish(self.cfg.graceful_timeout)
 
     def _finish(self, seconds: float) -> None:
-        """Wait for the requests under way; whoever is left ends with run()."""
-        while self._connections and seconds > 0:
+        """Wait for the requests under way; whoever is left ends with run().
+
+        Who accepts may have a connection in hand that is not among them yet.
+        """
+        while (self._accepting or self._connections) and seconds > 0:
             for connection in list(self._connections):
                 connection.close_if_idle()
             self.notify()
@@ -89,6 +94,12 @@ class GoroutineWorker(AsyncWorker):
     # ---- connections ----
 
     def _accept(self, listener: Any, room: Semaphore) -> None:
+        try:
+            self._accept_all(listener, room)
+        finally:
+            self._accepting.discard(listener)
+
+    def _accept_all(self, listener: Any, room: Semaphore) -> None:
         sock, name = listener.sock, _Name(listener)
         # Other processes accept from it, too: one that comes late is not to wait in accept().
         sock.setblocking(False)
