@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -501,6 +502,17 @@ static bool in_progress(PyObject *result) {
     return yes;
 }
 
+/* The kernel has not yet told connect() how the connection has ended, and would tell the next one: that it
+ * was aborted, or that it succeeds (and not EISCONN). The address does not matter. */
+static void tell_ended(int fd) {
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    struct timeval before;
+    if (!patch_set_kernel_timeout(fd, SO_SNDTIMEO, &patch_no_kernel_timeout, &before))
+        return;
+    connect(fd, (struct sockaddr *)&any, sizeof any);
+    patch_set_kernel_timeout(fd, SO_SNDTIMEO, &before, NULL);
+}
+
 /* How the wait has ended; if well, *error is the connection's. */
 static int finish_connect(PyObject *self, int64_t deadline, int *error) {
     int fd = *patch_socket_fd(self);
@@ -512,6 +524,8 @@ static int finish_connect(PyObject *self, int64_t deadline, int *error) {
         err = EBADF;
     if (*error == EISCONN)
         *error = 0;
+    if (!err && deadline == NOTE_FOREVER)
+        tell_ended(fd);
     return err;
 }
 

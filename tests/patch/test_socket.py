@@ -435,6 +435,31 @@ def main():
     )
 
 
+@pytest.mark.parametrize("timeout", [None, 5])
+def test_the_next_connect_is_as_in_plain_python(timeout):
+    """After a refusal, and once connected."""
+    done = script(
+        f"""
+import socket
+import goroutines as G
+from goroutines import patch
+
+def outcomes():
+    s, free = socket.socket(), socket.socket()
+    free.bind(("127.0.0.1", 0))
+    s.settimeout({timeout})
+    seen = [s.connect_ex(free.getsockname()) for _ in range(3)]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return seen + [s.connect_ex(server.getsockname()) for _ in range(3)]
+
+before = outcomes()
+patch.all()
+assert G.run(outcomes) == before, before
+"""
+    )
+    assert done.returncode == 0, done.stderr
+
+
 WRONG = """
 import socket, errno
 def outcomes():
