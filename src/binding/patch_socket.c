@@ -47,6 +47,14 @@ bool patch_set_kernel_timeout(int fd, int option, const struct timeval *tv,
     return setsockopt(fd, SOL_SOCKET, option, tv, sizeof *tv) == 0;
 }
 
+/* Only what listens accepts, and it does nothing else. Where that is not so the built-in says so at once, but
+ * the descriptor may never be ready. */
+static bool listens(int fd) {
+    int yes = 0;
+    socklen_t len = sizeof yes;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) == 0 && yes;
+}
+
 /* Somebody has set O_NONBLOCK or a timeout of the kernel behind the object's back: the built-in's call
  * ends as they say. */
 static bool kernel_decides(int fd, enum netpoll_mode mode) {
@@ -124,6 +132,14 @@ static PyObject *call_alone(struct call *c) {
     return result;
 }
 
+static PyObject *accept_body(struct patch *p, PyObject *self, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *kwnames);
+
+/* Of a blocking call. */
+static bool ends_by_itself(const struct call *c, int fd) {
+    return kernel_decides(fd, c->mode) || listens(fd) != (c->p->body == accept_body);
+}
+
 /* WAIT_READY: call now; *err: what ended the wait otherwise. */
 enum turn { CALL, DECIDED_ELSEWHERE, ENDED };
 
@@ -135,7 +151,7 @@ static enum turn wait_turn(struct call *c, bool *parked, int *err) {
         bool taken = *err == 0 && !c->nwithout && !nobody_inside(key);
         if (*err != EAGAIN && !taken)
             return CALL; /* what is wrong with it, the built-in says */
-        if (!taken && c->deadline == NOTE_FOREVER && kernel_decides(fd, c->mode))
+        if (!taken && c->deadline == NOTE_FOREVER && ends_by_itself(c, fd))
             return DECIDED_ELSEWHERE;
         *err = taken ? wait_until_alone(key, c->deadline) : netpoll_wait(fd, c->mode, c->deadline);
         if (*err)
@@ -274,13 +290,13 @@ static PyObject *recvmsg_into(struct patch *p, PyObject *self, PyObject *const *
     return flags_third(p, self, args, nargs, kwnames);
 }
 
-static PyObject *no_flags(struct patch *p, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                          PyObject *kwnames) {
+static PyObject *accept_body(struct patch *p, PyObject *self, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *kwnames) {
     struct call c = CALL_OF(NETPOLL_READ);
     return transfer(&c, -1, NULL);
 }
 
-PATCH(sock_accept, "_socket", "socket", "_accept", no_flags, IN_GOROUTINES)
+PATCH(sock_accept, "_socket", "socket", "_accept", accept_body, IN_GOROUTINES)
 PATCH(sock_recv, "_socket", "socket", "recv", flags_second, IN_GOROUTINES)
 PATCH(sock_recv_into, "_socket", "socket", "recv_into", flags_third, IN_GOROUTINES)
 PATCH(sock_recvfrom, "_socket", "socket", "recvfrom", flags_second, IN_GOROUTINES)

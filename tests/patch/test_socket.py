@@ -518,10 +518,32 @@ def outcomes():
 """
 
 
+UNFIT = """
+import socket
+def outcomes():
+    listening = socket.create_server(("127.0.0.1", 0))
+    connected, other = socket.socketpair()
+    datagrams = socket.socket(type=socket.SOCK_DGRAM)
+    datagrams.bind(("127.0.0.1", 0))
+    new = socket.socket()
+    seen = []
+    for s in (listening, connected, datagrams, new):
+        for name, args in [("recv", (1,)), ("send", (b"x",)), ("sendall", (b"x",)), ("accept", ())]:
+            if (s, name) in [(listening, "accept"), (datagrams, "recv"), (connected, "recv")]:
+                continue
+            try:
+                seen.append(getattr(s, name)(*args))
+            except OSError as exc:
+                seen.append((type(exc), str(exc)))
+    return seen
+"""
+
+
 @pytest.mark.parametrize("timeout", [None, 0.2, 0])
-def test_what_is_wrong_is_as_in_plain_python(timeout):
+@pytest.mark.parametrize("wrong", [WRONG, UNFIT], ids=["arguments", "socket"])
+def test_what_is_wrong_is_as_in_plain_python(wrong, timeout):
     done = script(
-        f"import goroutines as G\nfrom goroutines import patch\n{WRONG}\n"
+        f"import goroutines as G\nfrom goroutines import patch\n{wrong}\n"
         f"socket.setdefaulttimeout({timeout})\n"
         "before = outcomes()\npatch.all()\nafter = G.run(outcomes)\n"
         "assert before == after, [p for p in zip(before, after) if p[0] != p[1]]\n"
