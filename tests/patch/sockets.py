@@ -1,4 +1,10 @@
-"""What programs of test_socket.py and test_ssl.py begin with."""
+"""Programs that use patched sockets, plain ones and TLS."""
+
+from pathlib import Path
+
+from helpers import script
+
+HERE = Path(__file__).parent
 
 PRELUDE = """
 import contextlib, errno, os, socket, struct, sys, threading, time
@@ -37,3 +43,35 @@ def threads():
     return len(os.listdir("/proc/self/task"))
 
 """
+
+TLS_PRELUDE = f"""
+import ssl
+
+def contexts(version):
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain({str(HERE / "localhost.pem")!r}, {str(HERE / "localhost.key")!r})
+    client = ssl.create_default_context(cafile={str(HERE / "localhost.pem")!r})
+    for context in (server, client):
+        context.minimum_version = context.maximum_version = version
+    return server, client
+
+def tls_over(a, b, version):
+    '''(server's side, client's side)'''
+    server, client = contexts(version)
+    result = in_background(lambda: server.wrap_socket(a, server_side=True))
+    near = client.wrap_socket(b, server_hostname="localhost")
+    return result(), near
+
+def tls_pair(version, timeout=None):
+    a, b = socket.socketpair()
+    a.settimeout(timeout)
+    b.settimeout(timeout)
+    return tls_over(a, b, version)
+"""
+
+
+def run(source: str, timeout: float = 60) -> str:
+    """The output of a program whose main(), patched, runs as the main goroutine."""
+    done = script(PRELUDE + source + "\npatch.all()\nG.run(main)\n", timeout=timeout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

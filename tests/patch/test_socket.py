@@ -6,14 +6,7 @@ import pytest
 from goroutines import patch
 from helpers import scaled, script, slack
 
-from .sockets import PRELUDE
-
-
-def run(source: str, timeout: float = 60) -> str:
-    """The output of a program whose main(), patched, runs as the main goroutine."""
-    done = script(PRELUDE + source + "\npatch.all()\nG.run(main)\n", timeout=timeout)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from .sockets import PRELUDE, run
 
 
 def test_a_thousand_echoes_on_few_threads():

@@ -1,35 +1,10 @@
 """patch.ssl()."""
 
-from pathlib import Path
-
 import pytest
 from helpers import scaled, script, slack
 
-from .sockets import PRELUDE
-
-HERE = Path(__file__).parent
-
-TLS_PRELUDE = f"""
-import ssl
-
-def contexts(version):
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain({str(HERE / "localhost.pem")!r}, {str(HERE / "localhost.key")!r})
-    client = ssl.create_default_context(cafile={str(HERE / "localhost.pem")!r})
-    for context in (server, client):
-        context.minimum_version = context.maximum_version = version
-    return server, client
-
-def tls_pair(version, timeout=None):
-    '''(server's side, client's side)'''
-    server, client = contexts(version)
-    a, b = socket.socketpair()
-    a.settimeout(timeout)
-    b.settimeout(timeout)
-    result = in_background(lambda: server.wrap_socket(a, server_side=True))
-    near = client.wrap_socket(b, server_hostname="localhost")
-    return result(), near
-"""
+from . import sockets
+from .sockets import PRELUDE, TLS_PRELUDE
 
 VERSIONS = ["ssl.TLSVersion.TLSv1_2", "ssl.TLSVersion.TLSv1_3"]
 both_versions = pytest.mark.parametrize("version", VERSIONS)
@@ -37,9 +12,7 @@ with_and_without_timeout = pytest.mark.parametrize("timeout", [None, 20])
 
 
 def run(source: str, timeout: float = 60) -> str:
-    done = script(PRELUDE + TLS_PRELUDE + source + "\npatch.all()\nG.run(main)\n", timeout=timeout)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return sockets.run(TLS_PRELUDE + source, timeout)
 
 
 @both_versions
