@@ -210,8 +210,13 @@ static int look_and_wait(struct call *c, enum netpoll_mode mode, int64_t deadlin
     return err == EAGAIN ? netpoll_wait(fd, mode, deadline) : err;
 }
 
+/* read(size), read(size, buffer): into an empty buffer, too. */
 static bool reads_nothing(struct call *c) {
-    return c->nargs == 1 && PyLong_Check(c->args[0]) && PyLong_AsLong(c->args[0]) <= 0;
+    bool nothing = c->nargs == 2 ? PyObject_Size(c->args[1]) == 0
+                                 : c->nargs == 1 && PyLong_Check(c->args[0]) &&
+                                       PyLong_AsLong(c->args[0]) <= 0;
+    PyErr_Clear();
+    return nothing;
 }
 
 static PyObject *wait_and_read(struct call *c) {
@@ -231,12 +236,10 @@ static PyObject *read_body(struct patch *p, PyObject *self, PyObject *const *arg
                            PyObject *kwnames) {
     struct call c = CALL_OF_ARGS;
     PyObject *result = NULL;
-    if (!waits(&c) || reads_nothing(&c)) {
-        PyErr_Clear();
+    if (!waits(&c) || reads_nothing(&c))
         result = as_built_in(&c);
-    } else if (interrupt_check() == 0) {
+    else if (interrupt_check() == 0)
         result = wait_and_read(&c);
-    }
     Py_XDECREF(c.sock);
     return result;
 }
