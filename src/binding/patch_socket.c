@@ -448,14 +448,16 @@ static PyObject *sendmsg_body(struct patch *p, PyObject *self, PyObject *const *
     struct call c = CALL_OF(NETPOLL_WRITE);
     if (!will_block(self) || nargs == 0 || nargs > 4)
         return transfer(&c, 2, nothing);
-    /* An iterator can be read only once. */
-    PyObject *with_tuple[4] = {PySequence_Tuple(args[0])};
-    if (!with_tuple[0]) {
-        if (!PyErr_ExceptionMatches(PyExc_TypeError))
-            return NULL;
+    PyObject *iterator = PyObject_GetIter(args[0]);
+    if (!iterator && PyErr_ExceptionMatches(PyExc_TypeError)) {
         PyErr_Clear();
         return as_built_in(&c);
     }
+    /* An iterator can be read only once. */
+    PyObject *with_tuple[4] = {iterator ? PySequence_Tuple(iterator) : NULL};
+    Py_XDECREF(iterator);
+    if (!with_tuple[0])
+        return NULL;
     for (Py_ssize_t i = 1; i < nargs; i++)
         with_tuple[i] = args[i];
     c.args = with_tuple;

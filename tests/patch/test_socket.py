@@ -462,6 +462,9 @@ def outcomes():
     class Index:
         def __index__(self):
             return 1
+    def broken():
+        yield b"x"
+        raise TypeError("broken")
     calls = []
     for name, arguments in {
         "recv": [(), (-1,), (0,), ("1",), (1, "flags"), (1, 2, 3), (Index(),),
@@ -476,7 +479,7 @@ def outcomes():
         "sendall": [(), ("text",), (b"x", "flags"), (b"",), (memoryview(b"abcd")[::2],)],
         "sendto": [(b"x",), (b"x", 0, 0, 0), ("x", None), (b"x", "y", None)],
         "sendmsg": [(), (1,), (["text"],), ([b"x"], 1), ([b"x"], [], "flags"), ([],),
-                    ([b"x"], (), 0, 1, 2)],
+                    ([b"x"], (), 0, 1, 2), (broken(),)],
         "connect": [(), (1, 2), (b"nobody",)],
         "accept": [(1,)],
     }.items():
