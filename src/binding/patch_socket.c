@@ -154,8 +154,10 @@ static enum turn wait_turn(struct call *c, bool *parked, int *err) {
         if (!taken && c->deadline == NOTE_FOREVER && ends_by_itself(c, fd))
             return DECIDED_ELSEWHERE;
         *err = taken ? wait_until_alone(key, c->deadline) : netpoll_wait(fd, c->mode, c->deadline);
-        if (*err)
+        if (*err == ETIMEDOUT || *err == EINTR || *err == EBADF)
             return ENDED;
+        if (*err)
+            return DECIDED_ELSEWHERE; /* there is no poller: no descriptors are left for it */
     }
 }
 

@@ -225,6 +225,21 @@ def main():
     )
 
 
+def test_without_descriptors_for_a_poller_a_wait_keeps_its_thread():
+    run(
+        FEW_DESCRIPTORS
+        + """
+def main():
+    a, b = socket.socketpair()
+    few_descriptors()
+    result = in_background(b.recv, 1)
+    G.sleep(0.05)
+    a.send(b"x")
+    assert result() == b"x"
+"""
+    )
+
+
 def test_a_server_outlives_a_lack_of_descriptors():
     run(
         FEW_DESCRIPTORS
