@@ -104,11 +104,13 @@ static bool main_is_blocked(struct run *r) {
     return !r->main_ended && runners_blocked(r->main);
 }
 
-/* What a signal handler raised goes to main; a second one that finds the first still undelivered, or
- * comes right after it, ends run() whatever main does. */
+/* What a signal handler raised goes to main; a second one that finds the first still undelivered, or a
+ * KeyboardInterrupt that comes right after it, ends run() whatever main does. */
 static void interrupt_main(struct run *r, PyObject *exc) {
     int64_t now = rt_now();
-    if (goroutine_of(r->main)->pending || now - r->interrupted_at < SECOND_WINDOW) {
+    bool insists = now - r->interrupted_at < SECOND_WINDOW &&
+                   PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt);
+    if (goroutine_of(r->main)->pending || insists) {
         Py_XSETREF(r->abandoned, exc);
         return;
     }

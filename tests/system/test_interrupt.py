@@ -194,6 +194,30 @@ def test_other_goroutines_are_ended_in_order_after_an_interrupt():
 
 
 @pytest.mark.parametrize("place", ["main()", "G.run(main)"], ids=["main thread", "run"])
+def test_what_a_handler_raises_again_and_again_ends_each_wait(place):
+    prints(
+        f"""
+        import signal
+        import goroutines as G
+        class Alarm(Exception):
+            pass
+        def handler(signum, frame):
+            raise Alarm
+        signal.signal(signal.SIGALRM, handler)
+        def main():
+            for _ in range(10):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                try:
+                    G.sleep(600)
+                except Alarm:
+                    print("raised")
+        {place}
+        """,
+        "\n".join(["raised"] * 10),
+    )
+
+
+@pytest.mark.parametrize("place", ["main()", "G.run(main)"], ids=["main thread", "run"])
 @pytest.mark.parametrize("how", ["recv", "select", "sleep", "send", "recv, timeout"])
 def test_what_a_handler_raises_ends_the_wait(how, place):
     prints(
