@@ -200,8 +200,10 @@ static int install_threading(void) {
 
 static struct group groups[] = {
     {"time", {patch_time}},
-    {"socket", {patch_sockets, patch_socket_closes}, .install = patch_sockets_install},
-    {"ssl", {patch_ssl, patch_socket_closes}, .install = patch_ssl_install},
+    {"socket",
+     {patch_sockets, patch_socket_closes, patch_buffered},
+     .install = patch_sockets_install},
+    {"ssl", {patch_ssl, patch_socket_closes, patch_buffered}, .install = patch_ssl_install},
     {"threading", {patch_locks, patch_queues, patch_threads}, .install = install_threading},
     {"select", {patch_selects, patch_closes}, .install = patch_selects_install},
     {"os", {patch_descriptors, patch_children, patch_closes}},

@@ -119,10 +119,11 @@ PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *arg
 extern struct patch *const patch_time[];    /* patch_time.c */
 extern struct patch *const patch_sockets[]; /* patch_socket.c */
 extern struct patch *const patch_socket_closes[];
-extern struct patch *const patch_ssl[];     /* patch_ssl.c */
-extern struct patch *const patch_locks[];   /* patch_lock.c */
-extern struct patch *const patch_queues[];  /* patch_queue.c */
-extern struct patch *const patch_threads[]; /* patch_thread.c */
+extern struct patch *const patch_buffered[]; /* patch_buffered.c */
+extern struct patch *const patch_ssl[];      /* patch_ssl.c */
+extern struct patch *const patch_locks[];    /* patch_lock.c */
+extern struct patch *const patch_queues[];   /* patch_queue.c */
+extern struct patch *const patch_threads[];  /* patch_thread.c */
 extern struct patch *const patch_main[];
 extern struct patch *const patch_signals[];     /* patch_signal.c */
 extern struct patch *const patch_selects[];     /* patch_select.c */
