@@ -104,18 +104,20 @@ static bool main_is_blocked(struct run *r) {
     return !r->main_ended && runners_blocked(r->main);
 }
 
-/* What a signal handler raised goes to main; a second one that finds the first still undelivered, or a
- * KeyboardInterrupt that comes right after it, ends run() whatever main does. */
+/* What a signal handler raised goes to main. A Ctrl-C that finds the last one undelivered, or comes right
+ * after another Ctrl-C, ends run() whatever main does. */
 static void interrupt_main(struct run *r, PyObject *exc) {
     int64_t now = rt_now();
-    bool insists = now - r->interrupted_at < SECOND_WINDOW &&
-                   PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt);
-    if (goroutine_of(r->main)->pending || insists) {
-        Py_XSETREF(r->abandoned, exc);
-        return;
+    bool owes = goroutine_of(r->main)->pending;
+    if (PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)) {
+        if (owes || now - r->interrupted_at < SECOND_WINDOW) {
+            Py_XSETREF(r->abandoned, exc);
+            return;
+        }
+        r->interrupted_at = now;
     }
-    r->interrupted_at = now;
-    r->give_up_at = now + PATIENCE;
+    if (!owes)
+        r->give_up_at = now + PATIENCE;
     interrupt_deliver(r->main, exc);
 }
 

@@ -123,6 +123,28 @@ G.run(main)
     assert out == "stopped True\n"
 
 
+@pytest.mark.parametrize("what", ["KeyboardInterrupt", "ZeroDivisionError"])
+def test_one_exception_soon_after_another_is_raised_in_main_too(what):
+    out = run(
+        f"""
+def stop(*_):
+    raise {what}
+
+def main():
+    signal.signal(signal.SIGALRM, stop)
+    for _ in range(3):
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            time.sleep(30)
+        except {what}:
+            print("caught")
+
+G.run(main)
+"""
+    )
+    assert out == "caught\n" * 3
+
+
 def test_interrupt_main():
     out = run(
         """
