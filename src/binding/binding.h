@@ -95,8 +95,9 @@ void host_stop(void);
 int interrupt_init(void);
 /* Gives g (alive) an exception: at its blocking point, or at its next bytecode. Steals exc. */
 void interrupt_deliver(struct g *g, PyObject *exc);
-/* The same, but what computes or is blocked in C gets it at its next blocking point only. */
-void interrupt_deliver_parked(struct g *g, PyObject *exc);
+/* The same, but what computes or is blocked in C gets it at its next blocking point only. Whether that
+ * has ended a wait. */
+bool interrupt_deliver_parked(struct g *g, PyObject *exc);
 /* A GoroutineExit; MemoryError if there is no memory for one. Never NULL. */
 PyObject *interrupt_new_exit(void);
 /* Of the calling goroutine: what is pending is dropped, and so is what comes while gr->deaf. */

@@ -79,28 +79,33 @@ static PyObject *pend(struct g *g, PyObject *exc) {
     return surplus;
 }
 
-static void end_wait(struct g *g) {
+static bool end_wait(struct g *g) {
     if (goroutine_of(g)->deaf)
-        return;
+        return false;
     sched_enter_to_wake(); /* nobody else runs, so g is still who it was */
-    if (g_interrupt(g))
+    bool ended = g_interrupt(g);
+    if (ended)
         sched_kick();
     sched_leave();
+    return ended;
 }
 
 void interrupt_pend(struct g *g, PyObject *exc) { Py_XDECREF(pend(g, exc)); }
 
-void interrupt_deliver_parked(struct g *g, PyObject *exc) {
+bool interrupt_deliver_parked(struct g *g, PyObject *exc) {
     PyObject *surplus = pend(g, exc);
-    end_wait(g);
+    bool ended = end_wait(g);
     Py_XDECREF(surplus);
+    return ended;
 }
 
+/* One whose wait has been ended takes it there. It is not announced: until Python 3.12 an announcement that
+ * no bytecode has taken makes every thread look for one at each check, and those that are traced for ever. */
 void interrupt_deliver(struct g *g, PyObject *exc) {
     PyObject *surplus = pend(g, exc);
-    end_wait(g);
+    bool ended = end_wait(g);
     enum g_status status = atomic_load(&g->status);
-    if (!surplus && (status == G_RUNNING || status == G_RUNNABLE))
+    if (!surplus && !ended && (status == G_RUNNING || status == G_RUNNABLE))
         interrupt_announce(g);
     Py_XDECREF(surplus);
 }

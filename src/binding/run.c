@@ -254,8 +254,8 @@ static bool send_exit(struct g *g, void *arg) {
         gr->exit_before_start = true;
         return true;
     }
-    interrupt_deliver_parked(g, interrupt_new_exit());
-    if (atomic_load(&g->status) == G_RUNNABLE && s->few > 0) {
+    bool ended = interrupt_deliver_parked(g, interrupt_new_exit());
+    if (!ended && atomic_load(&g->status) == G_RUNNABLE && s->few > 0) {
         s->few--;
         interrupt_announce(g);
     }

@@ -359,6 +359,27 @@ def test_a_handler_that_raises_something_else_reaches_main_while_it_computes():
     )
 
 
+def test_a_traced_function_is_called_after_a_wait_was_interrupted():
+    """An announced exception that no bytecode takes kept Python 3.11 in that call for ever."""
+    prints(
+        """
+        import signal, sys
+        import goroutines as G
+        def main():
+            try:
+                G.sleep(600)
+            except KeyboardInterrupt:
+                pass
+            sys.settrace(lambda *_: None)
+            print((lambda: "called")())
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        G.run(main)
+        """,
+        "called",
+    )
+
+
 def test_interrupts_lose_no_value():
     prints(
         """
