@@ -1,6 +1,7 @@
 /* patch.signal(): the main goroutine stands for the main thread.
  *
- * signal.signal() and its like are carried out there, by run() which waits there. Handlers run there, too.
+ * signal.signal() and its like are carried out there, by run() which waits there, and so is signal.pause(),
+ * since that is where signals arrive. Handlers run there, too.
  * In plain Python the handler of a signal that a program sends itself has run when the call returns; so
  * after such a call of the main goroutine the main thread looks for signals at once, and what the handler
  * raises comes out of the call. */
@@ -83,12 +84,17 @@ PATCH_BODY(kill_body) {
 PATCH(signal_signal, "_signal", NULL, "signal", on_main_thread, IN_GOROUTINES)
 PATCH(signal_siginterrupt, "_signal", NULL, "siginterrupt", on_main_thread, IN_GOROUTINES)
 PATCH(signal_set_wakeup_fd, "_signal", NULL, "set_wakeup_fd", on_main_thread, IN_GOROUTINES)
+PATCH(signal_pause, "_signal", NULL, "pause", on_main_thread, IN_GOROUTINES)
 PATCH(signal_raise_signal, "_signal", NULL, "raise_signal", raise_body, IN_GOROUTINES)
+PATCH(signal_pidfd_send_signal, "_signal", NULL, "pidfd_send_signal", raise_body, IN_GOROUTINES)
 PATCH(signal_interrupt_main, "_thread", NULL, "interrupt_main", raise_body, IN_GOROUTINES)
 PATCH(signal_kill, "posix", NULL, "kill", kill_body, IN_GOROUTINES)
 PATCH(signal_killpg, "posix", NULL, "killpg", raise_body, IN_GOROUTINES)
 
 struct patch *const patch_signals[] = {
-    &signal_signal,         &signal_siginterrupt, &signal_set_wakeup_fd, &signal_raise_signal,
-    &signal_interrupt_main, &signal_kill,         &signal_killpg,        NULL,
+    &signal_signal,         &signal_siginterrupt,
+    &signal_set_wakeup_fd,  &signal_pause,
+    &signal_raise_signal,   &signal_pidfd_send_signal,
+    &signal_interrupt_main, &signal_kill,
+    &signal_killpg,         NULL,
 };

@@ -47,7 +47,14 @@ G.run(main)
     )
 
 
-@pytest.mark.parametrize("send", ["os.kill(os.getpid(), 10)", "signal.raise_signal(10)"])
+SENDS = [
+    "os.kill(os.getpid(), 10)",
+    "signal.raise_signal(10)",
+    "signal.pidfd_send_signal(os.pidfd_open(os.getpid()), 10)",
+]
+
+
+@pytest.mark.parametrize("send", SENDS)
 def test_the_handler_has_run_when_the_call_returns(send):
     out = run(
         f"""
@@ -143,6 +150,21 @@ G.run(main)
 """
     )
     assert out == "caught\n" * 3
+
+
+def test_pause():
+    out = run(
+        """
+def main():
+    signal.signal(signal.SIGALRM, lambda *_: print("handled"))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    signal.pause()
+    print("over")
+
+G.run(main)
+"""
+    )
+    assert out == "handled\nover\n"
 
 
 def test_interrupt_main():
