@@ -28,7 +28,8 @@ SOURCES := meson.build pyproject.toml scripts/check_python.py $(wildcard README.
     -o -name py.typed -o -name meson.build \))
 C_SOURCES = $(shell find src tests/runtime -name '*.[ch]' 2>/dev/null)
 
-.PHONY: help build demo test bench instructions stress lint format types check-c wheel-check clean FORCE
+.PHONY: help build demo test bench instructions stress cpython-tests \
+    lint format types check-c wheel-check clean FORCE
 
 help:
 	@echo 'make build        the package, built and installed into .venv-X.Y'
@@ -36,6 +37,7 @@ help:
 	@echo 'make test         the Python test suite'
 	@echo 'make check-c      the C runtime alone: plain, sanitizers, valgrind, aarch64, model'
 	@echo 'make stress       tests/stress again and again (TIMES=1)'
+	@echo 'make cpython-tests  tests of CPython itself, in a patched main goroutine (TESTS=test_ssl)'
 	@echo 'make lint types   ruff, clang-format; mypy --strict, pyright, what they infer'
 	@echo 'make format       lets ruff and clang-format rewrite the files'
 	@echo 'make bench        the benchmarks, into benchmarks/RESULTS.md (QUICK=1: three minutes)'
@@ -111,6 +113,9 @@ instructions: $(VENV)/.installed
 
 stress: $(VENV)/.installed
 	scripts/stress.sh $(PY) $(or $(TIMES),1)
+
+cpython-tests: $(VENV)/.installed
+	$(PY) scripts/cpython_tests.py $(TESTS)
 
 # All of it, whatever fails.
 lint: $(VENV)/.lint

@@ -9,6 +9,7 @@ cpython_tests.toml, with the reason, and what is there must not pass. Exit statu
 as expected and fewer than 3 % of the tests are listed.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -19,11 +20,15 @@ import tomllib
 import unittest
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import test
 
 TIME_LIMIT = 900
 MOST_EXEMPTED = 3.0  # per cent
-EXEMPTIONS = Path(__file__).with_suffix(".toml")
+LISTS = Path(__file__).with_suffix(".toml")
 MODULES = """
     test_thread test_threading test_threading_local test_queue test_time test_sched test_signal
     test_select test_poll test_epoll test_selectors test_socket test_socketserver test_ssl
@@ -33,25 +38,29 @@ MODULES = """
 
 
 @dataclass
-class Exempt:
-    """The tests exempted on this Python."""
+class Lists:
+    """What cpython_tests.toml says about this Python."""
 
-    why: dict[str, str] = field(default_factory=dict)
-    not_run: set[str] = field(default_factory=set)
+    exempt: set[str] = field(default_factory=set)
+    not_run: set[str] = field(default_factory=set)  # of these
+    unfit: set[str] = field(default_factory=set)  # for any Python
 
 
-def read_exemptions() -> Exempt:
-    exempt = Exempt()
-    for entry in tomllib.loads(EXEMPTIONS.read_text())["exempt"]:
-        first, beyond = (
-            tuple(map(int, entry.get(bound, default).split(".")))
-            for bound, default in (("from", "3.11"), ("before", "4.0"))
-        )
-        if first <= sys.version_info[:2] < beyond:
-            exempt.why |= dict.fromkeys(entry["tests"], entry["why"])
-            if not entry.get("run", True):
-                exempt.not_run |= set(entry["tests"])
-    return exempt
+def holds(entry: dict[str, Any]) -> bool:
+    first, beyond = entry.get("from", "3.11"), entry.get("before", "4.0")
+    as_numbers = (tuple(map(int, version.split("."))) for version in (first, beyond))
+    return next(as_numbers) <= sys.version_info[:2] < next(as_numbers)
+
+
+def read_lists() -> Lists:
+    tables, lists = tomllib.loads(LISTS.read_text()), Lists()
+    for entry in filter(holds, tables["exempt"]):
+        lists.exempt |= set(entry["tests"])
+        if not entry.get("run", True):
+            lists.not_run |= set(entry["tests"])
+    for entry in filter(holds, tables["unfit"]):
+        lists.unfit |= set(entry["tests"])
+    return lists
 
 
 # ---- in the process of a module ----
@@ -63,6 +72,13 @@ def each(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
             yield from each(test)
         elif isinstance(test, unittest.TestCase):
             yield test
+
+
+def load(module: str) -> list[unittest.TestCase]:
+    try:
+        return list(each(unittest.defaultTestLoader.loadTestsFromName(f"test.{module}")))
+    except unittest.SkipTest:
+        return []  # for another platform
 
 
 def name_of(test: object) -> str:
@@ -89,9 +105,11 @@ class Result(unittest.TextTestResult):
 
 def child(module: str, report: Path, earlier: Path | None) -> None:
     """Run the module's tests here, or what did not pass earlier; report what has passed, and not."""
-    tests = list(each(unittest.defaultTestLoader.loadTestsFromName(f"test.{module}")))
-    names = {name_of(test) for test in tests}
-    chosen = report_of(earlier)[1] if earlier else names - read_exemptions().not_run
+    faulthandler.dump_traceback_later(TIME_LIMIT, exit=True)
+    tests = load(module)
+    lists = read_lists()
+    names = {name_of(test) for test in tests} - lists.unfit
+    chosen = report_of(earlier)[1] if earlier else names - lists.not_run
     suite = unittest.TestSuite(test for test in tests if name_of(test) in chosen)
     runner = unittest.TextTestRunner(verbosity=2, stream=sys.stdout, resultclass=Result)
     result = runner.run(suite)
@@ -117,9 +135,10 @@ class Tally:
 
 
 def modules_in(name: str) -> list[str]:
-    """Itself, or its modules if it is a package."""
-    import test
-
+    """Itself, or its modules if it is a package; some Pythons come without some."""
+    if find_spec(f"test.{name}") is None:
+        print(f"{name}: not in this Python's test package")
+        return []
     folder = Path(test.__path__[0], name)
     return sorted(f"{name}.{path.stem}" for path in folder.glob("test_*.py")) or [name]
 
@@ -135,7 +154,7 @@ def start(command: list[str], folder: str, output: Path) -> int | None:
             start_new_session=True,
         )
     try:
-        return process.wait(TIME_LIMIT)
+        return process.wait(TIME_LIMIT + 30)
     except subprocess.TimeoutExpired:
         return None
     finally:
@@ -146,7 +165,7 @@ def start(command: list[str], folder: str, output: Path) -> int | None:
         process.wait()
 
 
-def run(module: str, exempt: Exempt, tally: Tally) -> None:
+def run(module: str, lists: Lists, tally: Tally) -> None:
     """Run the module in a process of its own; what does not pass, once more in plain Python."""
     with tempfile.TemporaryDirectory(prefix="cpython-tests-") as folder:
         output, patched, plain = (Path(folder, name) for name in ("output", "patched", "plain"))
@@ -154,17 +173,17 @@ def run(module: str, exempt: Exempt, tally: Tally) -> None:
         status = start(["-m", "goroutines", "run", *program, str(patched)], folder, output)
         text = output.read_text(errors="replace")
         if not patched.exists():
-            print(f"{text[-20000:]}\n{module}: {'hangs' if status is None else f'ends: {status}'}")
+            print(f"{text[-5000:]}\n{module}: {'hangs' if status is None else f'ends: {status}'}")
             tally.wrong += 1
             return
         passed, rest = report_of(patched)
         if rest:
             start([*program, str(plain), str(patched)], folder, Path(folder, "plain-output"))
             rest &= report_of(plain)[0]
-    failed = rest - exempt.why.keys()
-    listed = {name for name in exempt.why if name in passed}
+    failed = rest - lists.exempt
+    listed = passed & lists.exempt
     if failed:
-        print(text[-20000:])
+        print(text[text.find(unittest.TextTestResult.separator1) :])
     for name in sorted(failed):
         print(f"  FAILED: {name}")
     for name in sorted(listed):
@@ -177,10 +196,10 @@ def run(module: str, exempt: Exempt, tally: Tally) -> None:
 
 def main(modules: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children must not ignore it
-    exempt, tally = read_exemptions(), Tally()
+    lists, tally = read_lists(), Tally()
     for module in modules:
         for part in modules_in(module):
-            run(part, exempt, tally)
+            run(part, lists, tally)
     share = 100 * tally.exempted / max(tally.ran, 1)
     print(f"exempted: {tally.exempted} of {tally.ran} tests ({share:.2f} %)")
     return 1 if tally.wrong or share >= MOST_EXEMPTED else 0

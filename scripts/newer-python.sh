@@ -14,7 +14,7 @@ set -euo pipefail
 root=${NEWER_PYTHON_ROOT:-/opt/goroutines-newer}
 packages=gcc,g++,libc6-dev,make,git,ca-certificates
 for version in 3.14 3.15; do
-    packages+=,python$version,python$version-dev,python$version-venv
+    packages+=,python$version,python$version-dev,python$version-venv,libpython$version-testsuite
 done
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
