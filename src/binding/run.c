@@ -38,7 +38,7 @@ struct run {
     bool main_ended;
     PyObject *result, *exc; /* of main */
     PyObject *abandoned;    /* the interrupt that main, blocked in C or ended, does not take */
-    int64_t interrupted_at;
+    int64_t interrupted_at; /* by Ctrl-C */
     int64_t give_up_at; /* NOTE_FOREVER: main owes nothing */
     unsigned long fork_generation;
 };
@@ -208,6 +208,8 @@ static void wait_for_main(struct run *r) {
         enum note_result woken = sleep_without_gil(&r->note, until);
         if (woken == NOTE_WOKEN)
             return;
+        if (woken == NOTE_SIGNAL || r->errand)
+            pause = 0; /* where one signal came or is made to come, more may do so just now */
         do_errand(r);
         run_signal_handlers(r); /* one may have come just before the sleep */
         patch_signals_looked();

@@ -1,7 +1,7 @@
 """patch.signal()."""
 
 import pytest
-from helpers import script
+from helpers import script, slack
 
 PROLOGUE = """
 import _thread, os, queue, signal, sys, threading, time
@@ -150,6 +150,26 @@ G.run(main)
 """
     )
     assert out == "caught\n" * 3
+
+
+def test_a_signal_that_comes_as_the_main_thread_goes_to_sleep_is_handled_soon():
+    out = run(
+        """
+def main():
+    rounds, handled = 500, []
+    signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, 2e-5))
+    signal.signal(signal.SIGALRM, lambda *_: handled.append(1))
+    start = time.monotonic()
+    for n in range(rounds):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while len(handled) == n:
+            time.sleep(1e-5)
+    print(time.monotonic() - start)
+
+G.run(main)
+"""
+    )
+    assert float(out) < slack(5)
 
 
 def test_pause():
