@@ -141,6 +141,10 @@ int patch_selects_install(void);
 int patch_sqlite3_install(void); /* patch_sqlite3.c */
 void patch_sqlite3_undo(void);
 
+/* patch_signal.c. After a call of a goroutine that may have sent this process a signal: its result, once
+ * the handler has run, or NULL with what that raised. Steals result. */
+PyObject *patch_signal_sent(PyObject *result);
+
 /* ---- semaroot.c: waiting for an object that knows nothing of goroutines ---- */
 
 /* A goroutine's wait, on its own stack: zeroes at first, and the same one for all waits of a call. */

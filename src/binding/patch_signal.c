@@ -56,8 +56,7 @@ static void let_main_thread_look(void) {
                       timer_after(rt_now(), PATIENCE), 0);
 }
 
-/* Steals result. */
-static PyObject *then_look(PyObject *result) {
+PyObject *patch_signal_sent(PyObject *result) {
     PyObject *looked;
     if (!result)
         return NULL;
@@ -71,14 +70,14 @@ static PyObject *then_look(PyObject *result) {
     return result;
 }
 
-PATCH_BODY(raise_body) { return then_look(patch_call(p, self, args, nargs, kwnames)); }
+PATCH_BODY(raise_body) { return patch_signal_sent(patch_call(p, self, args, nargs, kwnames)); }
 
 /* To this process, a group, or everybody; not to another process. */
 PATCH_BODY(kill_body) {
     long pid = nargs && PyLong_Check(args[0]) ? PyLong_AsLong(args[0]) : 1;
     PyErr_Clear();
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
-    return pid <= 0 || pid == getpid() ? then_look(result) : result;
+    return pid <= 0 || pid == getpid() ? patch_signal_sent(result) : result;
 }
 
 PATCH(signal_signal, "_signal", NULL, "signal", on_main_thread, IN_GOROUTINES)

@@ -52,7 +52,10 @@ static PyObject *call_for_thread(struct patch *p, PyObject *self, PyObject *cons
 }
 
 /* Handlers run on the main thread, whichever thread has the signal. */
-PATCH_BODY(pthread_kill_body) { return call_for_thread(p, self, args, nargs, main_thread_ident()); }
+PATCH_BODY(pthread_kill_body) {
+    PyObject *result = call_for_thread(p, self, args, nargs, main_thread_ident());
+    return patch_in_goroutine() ? patch_signal_sent(result) : result;
+}
 
 PATCH_BODY(getcpuclockid_body) {
     return call_for_thread(p, self, args, nargs, PyThread_get_thread_ident());

@@ -47,14 +47,15 @@ G.run(main)
     )
 
 
-SENDS = [
-    "os.kill(os.getpid(), 10)",
-    "signal.raise_signal(10)",
-    "signal.pidfd_send_signal(os.pidfd_open(os.getpid()), 10)",
-]
-
-
-@pytest.mark.parametrize("send", SENDS)
+@pytest.mark.parametrize(
+    "send",
+    [
+        "os.kill(os.getpid(), 10)",
+        "signal.raise_signal(10)",
+        "signal.pthread_kill(threading.get_ident(), 10)",
+        "signal.pidfd_send_signal(os.pidfd_open(os.getpid()), 10)",
+    ],
+)
 def test_the_handler_has_run_when_the_call_returns(send):
     out = run(
         f"""
