@@ -1,20 +1,19 @@
-"""Runs a program of examples/ as a reader would: in a fresh interpreter, by its path."""
+"""Runs a program of examples/ in a fresh interpreter, by its path."""
 
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from helpers import slack
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from .support import EXAMPLES, Program
 
-
-Program = subprocess.Popen[str]
 Finished = subprocess.CompletedProcess[str]
+
+RUN = ["-m", "goroutines", "run"]
 
 
 class Example:
@@ -23,8 +22,12 @@ class Example:
     def __init__(self) -> None:
         self._running: list[Program] = []
 
-    def start(self, name: str, *args: object, stderr: int = subprocess.PIPE) -> Program:
-        command = [sys.executable, "-X", "faulthandler", str(EXAMPLES / name), *map(str, args)]
+    def start(
+        self, name: str, *args: object, patched: bool = False, stderr: int = subprocess.PIPE
+    ) -> Program:
+        """`patched`: by `goroutines run`."""
+        command = [sys.executable, "-X", "faulthandler", *(RUN if patched else [])]
+        command += [str(EXAMPLES / name), *map(str, args)]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -37,9 +40,19 @@ class Example:
         self._running.append(process)
         return process
 
-    def __call__(self, name: str, *args: object, timeout: float = 40) -> Finished:
+    def serve(
+        self, name: str, *args: object, patched: bool = False
+    ) -> tuple[Program, tuple[str, int]]:
+        """Start it and wait until it listens; it and its address."""
+        program = self.start(name, *args, patched=patched)
+        host, port = program.stdout.readline().removeprefix("listening on ").split(":")
+        return program, (host, int(port))
+
+    def __call__(
+        self, name: str, *args: object, patched: bool = False, timeout: float = 40
+    ) -> Finished:
         """Run it to its end; after `timeout` seconds abort it, with its stacks on stderr."""
-        process = self.start(name, *args)
+        process = self.start(name, *args, patched=patched)
         try:
             out, err = process.communicate(timeout=slack(timeout))
         except subprocess.TimeoutExpired:

@@ -1,21 +1,13 @@
 """crawler.py: every page once, so many at a time at most, and an end when the time is over."""
 
-import importlib.util
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from goroutines import run
 from goroutines.context import background, with_timeout
 
-
-def load():
-    path = Path(__file__).parents[2] / "examples" / "crawler.py"
-    spec = importlib.util.spec_from_file_location("crawler", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from .support import load
 
 
 @pytest.mark.parametrize(("pages", "at_once"), [(30, 5), (1, 1), (12, 50), (20, 1)])
@@ -35,7 +27,7 @@ def test_out_of_time(example):
 
 
 def test_no_more_at_once():
-    crawler = load()
+    crawler = load("crawler.py")
     now, most, lock = [], [], threading.Lock()
 
     class Counting(crawler.Handler):
@@ -57,7 +49,7 @@ def test_no_more_at_once():
 
 
 def test_a_deadline_that_has_passed():
-    crawler = load()
+    crawler = load("crawler.py")
     site = crawler.Site(20, 0.0)
     with crawler.serving(site), with_timeout(background(), -1) as ctx:
         found = run(crawler.crawl, ctx, site.url, 3)
