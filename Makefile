@@ -33,7 +33,7 @@ C_SOURCES = $(shell find src tests/runtime -name '*.[ch]' 2>/dev/null)
 
 help:
 	@echo 'make build        the package, built and installed into .venv-X.Y'
-	@echo 'make demo         two example programs, explained'
+	@echo 'make demo         three example programs, explained'
 	@echo 'make test         the Python test suite'
 	@echo 'make check-c      the C runtime alone: plain, sanitizers, valgrind, aarch64, model'
 	@echo 'make stress       tests/stress again and again (TIMES=1)'

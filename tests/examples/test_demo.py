@@ -14,4 +14,9 @@ def test_demo(example):
     assert "20 sums compared with those of plain hashlib: equal" in done.stdout
     assert "100,000 goroutines alive at once in" in done.stdout
     assert "the last one heard 100,001: right" in done.stdout
-    assert "async and await in the source of both: 0." in done.stdout
+    on_threads, on_goroutines = re.findall(
+        r"   (?:threads|goroutines): +495 pages, 5 missing, in .* s, on (\d+) OS threads, \d+ MB\n",
+        done.stdout,
+    )
+    assert int(on_goroutines) < int(on_threads)
+    assert "async and await in digest.py and daisy.py: 0." in done.stdout
