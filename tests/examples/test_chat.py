@@ -74,9 +74,9 @@ def test_a_line_without_end_comes_in_parts(server):
 
 
 @pytest.mark.parametrize("name", ["ann", ""])
-def test_a_name_that_is_taken_or_empty(server, name):
+def test_one_whose_name_is_taken_or_empty_is_not_heard(server, name):
     with room(server[1], "ann", "bob") as (ann, bob):
-        other = Member(server[1], name)
+        other = Member(server[1], f"{name}\nhello")
         assert [other.hears(), other.hears()] == ["* take another name", ""]
         other.leave()
         ann.say("still me")
