@@ -8,6 +8,7 @@ Environment:
 import contextlib
 import functools
 import importlib.metadata
+import importlib.util
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import goroutines
+import pytest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +31,14 @@ SLACK = float(os.environ.get("GOROUTINES_TEST_SLACK", "1"))
 def version() -> str:
     """The version of the installed package, the one under test."""
     return importlib.metadata.version("goroutines")
+
+
+def needs(*packages: str) -> None:
+    """Skip unless these packages are installed (scripts/requirements)."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            version = ".".join(map(str, sys.version_info[:2]))
+            pytest.skip(f"{package} is not installed: there may be no wheel of it for {version}")
 
 
 def scaled(n: int, least: int = 1) -> int:

@@ -1,8 +1,7 @@
-"""What these tests share: programs in a crowd, modules compiled on the spot, reasons to skip."""
+"""What these tests share: programs in a crowd, modules compiled on the spot."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -16,14 +15,6 @@ from helpers import script, told
 
 HERE = Path(__file__).parent
 PREFIX = Path(sys.prefix)
-
-
-def needs(*packages: str) -> None:
-    """Skip unless these packages are installed (scripts/requirements/neighbours.txt)."""
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            version = ".".join(map(str, sys.version_info[:2]))
-            pytest.skip(f"{package} is not installed: there may be no wheel of it for {version}")
 
 
 def fine(source: str, procs: int = 4, path: typing.Sequence[typing.Any] = (), **kwargs) -> None:

@@ -5,8 +5,9 @@ changes its thread, since a goroutine does so in calls of this library only.
 """
 
 import pytest
+from helpers import needs
 
-from .support import fine, needs
+from .support import fine
 
 LOOPS = {"asyncio": "asyncio.run", "uvloop": "uvloop.run"}
 

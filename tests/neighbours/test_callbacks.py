@@ -5,8 +5,9 @@ keeps its thread, and its P goes to others. Without it SQLite's mutexes, owned b
 """
 
 import pytest
+from helpers import needs
 
-from .support import fine, needs
+from .support import fine
 
 SQLITE = {
     "function": (

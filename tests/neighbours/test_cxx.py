@@ -8,8 +8,9 @@ another goroutine, and pybind11 ends the process ("loader_life_support: internal
 import shutil
 
 import pytest
+from helpers import needs
 
-from .support import PREFIX, compiled, fine, needs
+from .support import PREFIX, compiled, fine
 
 pytestmark = pytest.mark.hang(240)  # the first test of a module compiles it
 

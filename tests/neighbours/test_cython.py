@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from helpers import needs
 
-from .support import compiled, fine, needs
+from .support import compiled, fine
 
 pytestmark = pytest.mark.hang(240)  # the first test of a module compiles it
 

@@ -6,8 +6,9 @@ with it. Without it greenlets of two goroutines on one thread are mixed up.
 """
 
 import pytest
+from helpers import needs
 
-from .support import fine, needs
+from .support import fine
 
 BODY = """
     def main():

@@ -15,9 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from helpers import eventually, scaled, slack
-
-from .support import needs
+from helpers import eventually, needs, scaled, slack
 
 CERTIFICATE = Path(__file__).parent.parent / "patch" / "localhost.pem"
 APP = """

@@ -1,8 +1,9 @@
 """What libraries keep per thread, per thread state, per context, or once for the process."""
 
 import pytest
+from helpers import needs
 
-from .support import fine, needs
+from .support import fine
 
 
 def test_errno_of_ctypes_belongs_to_the_goroutine(procs):

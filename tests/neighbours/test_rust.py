@@ -5,7 +5,9 @@ adds and subtracts one at the same address, that of the thread on which the call
 thread ends meanwhile, memory is written that is no longer its own.
 """
 
-from .support import fine, needs
+from helpers import needs
+
+from .support import fine
 
 VALIDATORS = """
 import threading, time

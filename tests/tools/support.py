@@ -1,13 +1,11 @@
 """What the tests of tools share."""
 
-import importlib.util
 import os
 import re
 import signal
 import subprocess
 import sys
 
-import pytest
 from helpers import slack
 
 PY = sys.version_info[:2]
@@ -15,12 +13,6 @@ PY = sys.version_info[:2]
 OVERFLOW = re.compile(r"^fatal error: stack overflow in goroutine \d+: ", re.MULTILINE)
 # A frame bigger than the guard has stepped over it, and over what lies below.
 STEPPED_OVER = re.compile(r"^fatal error: SIG\w+ in goroutine \d+ \(its C stack may be full", re.M)
-
-
-def need(package: str) -> None:
-    """Skip unless the package (a line of scripts/requirements/tools.txt) could be installed."""
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed: it may not support Python {PY[0]}.{PY[1]} yet")
 
 
 def command(

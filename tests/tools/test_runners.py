@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import slack, told
+from helpers import needs, slack, told
 
-from .support import command, need
+from .support import command
 
 TESTS = """\
 import unittest
@@ -90,7 +90,7 @@ def test_pytest(folder: Path, options: list[str]) -> None:
 
 def test_pytest_xdist(folder: Path) -> None:
     """Its workers run tests in the main thread beside a thread of execnet's."""
-    need("xdist")
+    needs("xdist")
     (folder / "test_adds.py").write_text(
         TESTS.replace("    def test_deadlock", "    def no_deadlock")
     )
@@ -212,7 +212,7 @@ def test_goroutines_go_on_at_the_prompt(tmp_path: Path) -> None:
 
 
 def test_ipython(tmp_path: Path) -> None:
-    need("IPython")
+    needs("IPython")
     env = {"IPYTHONDIR": str(tmp_path), "HOME": str(tmp_path)}
     # IPython runs a file as typed cells.
     (tmp_path / "session.ipy").write_text(
@@ -233,7 +233,7 @@ def test_ipython(tmp_path: Path) -> None:
 
 def test_ipython_cells(tmp_path: Path) -> None:
     """Typed one after another, an `await` of its own event loop among them."""
-    need("IPython")
+    needs("IPython")
     env = {"IPYTHONDIR": str(tmp_path), "HOME": str(tmp_path)}
     session = (
         "import goroutines as G, asyncio\n"

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import prints, script, told
+from helpers import needs, prints, script, told
 
-from .support import command, need
+from .support import command
 
 
 def test_threading_settrace_and_setprofile_reach_goroutines() -> None:
@@ -208,7 +208,7 @@ G.run(main)
 @pytest.mark.parametrize("core", ["ctrace", "pytrace", "sysmon"])
 def test_an_unconfigured_coverage_run_covers_goroutines(core: str, tmp_path: Path) -> None:
     """Guards install_hooks(): without it the whole body counts as missed by ctrace and pytrace."""
-    need("coverage")
+    needs("coverage")
     if core == "sysmon" and sys.version_info < (3, 12):
         pytest.skip("sys.monitoring is new in 3.12")
     (tmp_path / "program.py").write_text(PROGRAM)
