@@ -59,15 +59,20 @@ $(VENV)/.lint: $(VENV)/.tools scripts/requirements/lint.txt
 	@$(PIP) -r scripts/requirements/lint.txt
 	@touch $@
 
-# For tests/neighbours. If not all can be had for this Python, as many as can be; the tests that need
-# the others are skipped. The old pybind11 has a folder of its own beside the new one.
+# If not all can be had for this Python, as many as can be; the tests that need the others are skipped.
 WHEELS := $(PIP) --only-binary :all:
+install_some = $(WHEELS) -r $1 || grep -v '^\#' $1 | while read -r package; do \
+    $(WHEELS) "$$package" || echo "not installed: $$package"; done
+
+# The old pybind11 has a folder of its own beside the new one.
 $(VENV)/.neighbours: $(VENV)/.tools scripts/requirements/neighbours.txt
-	@$(WHEELS) -r scripts/requirements/neighbours.txt || \
-	    grep -v '^#' scripts/requirements/neighbours.txt | while read -r package; do \
-	        $(WHEELS) "$$package" || echo "not installed: $$package"; done
+	@$(call install_some,scripts/requirements/neighbours.txt)
 	@$(WHEELS) --no-deps --upgrade --target $(VENV)/pybind11-2 pybind11==2.13.6 || \
 	    echo 'not installed: pybind11 2.13.6'
+	@touch $@
+
+$(VENV)/.clients: $(VENV)/.tools scripts/requirements/clients.txt
+	@$(call install_some,scripts/requirements/clients.txt)
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.tools scripts/requirements/bench.txt
@@ -101,7 +106,7 @@ demo: $(VENV)/.installed
 needs = $(if $(TESTS),$(filter tests tests/ tests/$1%,$(TESTS)),all)
 
 test: $(VENV)/.installed $(if $(call needs,neighbours),$(VENV)/.neighbours) \
-    $(if $(call needs,tools),$(VENV)/.tools-tests)
+    $(if $(call needs,clients),$(VENV)/.clients) $(if $(call needs,tools),$(VENV)/.tools-tests)
 	$(PY) -m pytest $(ARGS) $(TESTS)
 
 bench: $(VENV)/.installed $(VENV)/.bench

@@ -16,6 +16,7 @@ packages=gcc,g++,libc6-dev,make,git,ca-certificates
 for version in 3.14 3.15; do
     packages+=,python$version,python$version-dev,python$version-venv,libpython$version-testsuite
 done
+servers=(redis-server postgresql) # for tests/clients
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 cannot() {
@@ -43,9 +44,19 @@ make_root() {
         >"/tmp/debootstrap.$$.log" 2>&1 ||
         cannot "debootstrap failed: $(tail -1 "/tmp/debootstrap.$$.log")"
     rm -f "/tmp/debootstrap.$$.log"
-    echo "$packages" >"$root.part/packages"
+    (root=$root.part && install_servers) >&2 || cannot "not to be installed: ${servers[*]}"
+    echo "$packages ${servers[*]}" >"$root.part/packages"
     rm -rf --one-file-system "$root"
     mv -T "$root.part" "$root"
+}
+
+# Not by debootstrap: their packages would start them.
+install_servers() {
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod +x "$root/usr/sbin/policy-rc.d"
+    share_network_settings
+    enter env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${servers[@]}"
 }
 
 # Names are resolved, and certificates trusted, as outside.
@@ -87,6 +98,6 @@ if [[ $# -lt 1 ]]; then
 fi
 [[ $EUID -eq 0 ]] || cannot "needs root"
 unshare --mount true 2>/dev/null || cannot "no private mount namespace is allowed"
-[[ $(cat "$root/packages" 2>/dev/null) == "$packages" ]] || make_root
+[[ $(cat "$root/packages" 2>/dev/null) == "$packages ${servers[*]}" ]] || make_root
 share_network_settings
 enter "$@"

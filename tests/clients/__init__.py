@@ -1,0 +1,1 @@
+"""Servers and clients of others, unmodified, with everything patched."""

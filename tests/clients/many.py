@@ -1,0 +1,40 @@
+"""Imported by the programs of these tests: many requests at once, each with its own number."""
+
+import os
+import resource
+from collections.abc import Callable
+
+import goroutines as G
+
+N = int(os.environ["REQUESTS"])
+_, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(_hard, 20_000), _hard))
+
+
+def payload(number: int) -> bytes:
+    """Some kilobytes in which the number is everywhere."""
+    return b"%d " % number * 1000
+
+
+def number(payload: bytes) -> int:
+    """The only number in there."""
+    (found,) = set(payload.split())
+    return int(found)
+
+
+def each(request: Callable[[int], int], limit: int | None = None, few: float = 20) -> None:
+    """request(0) ... request(N - 1) in N goroutines, or `limit` at a time, get their numbers back.
+
+    There are fewer than `few` threads all the time.
+    """
+    threads = []
+
+    def asks(i: int) -> int:
+        answer = request(i)
+        threads.append(len(os.listdir("/proc/self/task")))
+        return answer
+
+    with G.Group(limit=limit) as group:
+        answers = [group.go(asks, i) for i in range(N)]
+    assert [answer.value() for answer in answers] == list(range(N))
+    assert max(threads) < few, max(threads)
