@@ -19,7 +19,5 @@ def fine(source: str, **env: object) -> None:
         "REQUESTS_CA_BUNDLE": CERTIFICATE,
         **env,
     }
-    done = script(
-        source, options=UNDER, env={k: str(v) for k, v in settings.items()}, timeout=100
-    )
+    done = script(source, options=UNDER, env={k: str(v) for k, v in settings.items()}, timeout=100)
     assert (done.returncode, done.stderr) == (0, ""), f"code {done.returncode}\n{done.stderr}"

@@ -1,4 +1,7 @@
-"""paramiko: an SSH client and server in one process; each request is a command."""
+"""paramiko: an SSH client and server in one process; each request is a command.
+
+All commands are answered after the last one has been accepted.
+"""
 
 import pytest
 from helpers import needs
@@ -28,19 +31,20 @@ def test_commands():
             with channel:
                 channel.sendall(command)
                 channel.send_exit_status(0)
+        listener = socket.create_server(("127.0.0.1", 0))
         def connect():
-            ours, theirs = socket.socketpair()
-            server = paramiko.Transport(theirs)
+            client = paramiko.Transport(listener.getsockname())
+            server = paramiko.Transport(listener.accept()[0])
             server.add_server_key(key)
             server.start_server(threading.Event(), Server())
-            client = paramiko.Transport(ours)
             client.connect(username="tester", password="")
             return client
         clients = [connect() for _ in range(20)]
-        together = threading.Barrier(many.N)
+        together = threading.Barrier(2 * many.N)
         def ask(i):
             with clients[i % len(clients)].open_session() as session:
                 session.exec_command(many.payload(i))
+                together.wait()
                 with session.makefile() as answer:
                     return many.number(answer.read())
         many.each(ask)
