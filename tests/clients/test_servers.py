@@ -1,7 +1,6 @@
 """Flask on werkzeug's threaded server and on gunicorn."""
 
 import sys
-from pathlib import Path
 
 import pytest
 from helpers import needs
