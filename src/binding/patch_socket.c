@@ -112,6 +112,7 @@ struct call {
     Py_ssize_t nargs;
     PyObject *kwnames;
     enum netpoll_mode mode;
+    bool rest; /* of what had no room: it waits */
     int64_t deadline;
     /* As args, with MSG_DONTWAIT. nwithout 0: it cannot be told not to block. */
     PyObject *without[4], *flags;
@@ -140,7 +141,7 @@ static bool ends_by_itself(const struct call *c, int fd) {
     return kernel_decides(fd, c->mode) || listens(fd) != (c->p->body == accept_body);
 }
 
-/* WAIT_READY: call now; *err: what ended the wait otherwise. */
+/* *err: what has ended the wait. */
 enum turn { CALL, DECIDED_ELSEWHERE, ENDED };
 
 static enum turn wait_turn(struct call *c, bool *parked, int *err) {
@@ -158,7 +159,16 @@ static enum turn wait_turn(struct call *c, bool *parked, int *err) {
             return ENDED;
         if (*err)
             return DECIDED_ELSEWHERE; /* there is no poller: no descriptors are left for it */
+        if (c->nwithout) { /* the built-in looks itself */
+            *parked = true;
+            return CALL;
+        }
     }
+}
+
+/* Most of what is sent finds room at once: the first try is the look. */
+static bool try_first(const struct call *c, int tries) {
+    return tries == 0 && c->nwithout && c->mode == NETPOLL_WRITE && !c->rest;
 }
 
 /* Some sockets are said to be ready and block nevertheless: a datagram to a Unix socket that is full. */
@@ -168,7 +178,7 @@ static PyObject *wait_and_call(struct call *c) {
     for (int tries = 0;;) {
         int err;
         bool parked = false;
-        switch (wait_turn(c, &parked, &err)) {
+        switch (try_first(c, tries) ? CALL : wait_turn(c, &parked, &err)) {
         case ENDED:
             return patch_raise_wait(err, "timed out");
         case DECIDED_ELSEWHERE:
@@ -342,7 +352,8 @@ static Py_ssize_t send_rest(PyObject *self, Py_buffer *buffer, Py_ssize_t from, 
                          .self = self,
                          .args = args,
                          .nargs = flags ? 2 : 1,
-                         .mode = NETPOLL_WRITE};
+                         .mode = NETPOLL_WRITE,
+                         .rest = from > 0};
         if (!args[0])
             break;
         bool waits = begin(&c, 1, NULL);
