@@ -131,12 +131,11 @@ G.run(main)
     assert out == "stopped True\n"
 
 
-@pytest.mark.parametrize("what", ["KeyboardInterrupt", "ZeroDivisionError"])
-def test_one_exception_soon_after_another_is_raised_in_main_too(what):
+def test_one_exception_soon_after_another_is_raised_in_main_too():
     out = run(
-        f"""
+        """
 def stop(*_):
-    raise {what}
+    1 / 0
 
 def main():
     signal.signal(signal.SIGALRM, stop)
@@ -144,7 +143,7 @@ def main():
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
             time.sleep(30)
-        except {what}:
+        except ZeroDivisionError:
             print("caught")
 
 G.run(main)
