@@ -36,6 +36,7 @@ class Example:
             encoding="utf-8",
             errors="surrogateescape",
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            process_group=0,
         )
         self._running.append(process)
         return process

@@ -1,6 +1,7 @@
 """What tests of single examples share; to run one, there is the fixture `example`."""
 
 import importlib.util
+import os
 import signal
 import socket
 import struct
@@ -25,8 +26,8 @@ def load(name: str) -> ModuleType:
 
 
 def interrupted(program: Program) -> str:
-    """Ctrl-C ends it without a word of complaint; what it had left to say."""
-    program.send_signal(signal.SIGINT)
+    """Ctrl-C, at a terminal, ends it without a word of complaint; what it had left to say."""
+    os.killpg(program.pid, signal.SIGINT)  # and its children
     out, err = program.communicate(timeout=slack(10))
     assert (program.returncode, err) == (130, "")
     return out

@@ -49,9 +49,19 @@ def test_progress_on_a_terminal(example):
 # ---- another site ----
 
 
+class Site(ThreadingHTTPServer):
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.hits = []
+
+
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
+        self.server.hits.append(self.path)
         match self.path:
+            case "/many":
+                self.answer("".join(f'<a href="{n}">' for n in range(300)))
             case "/":
                 self.answer('<a href="good">, <a href="untitled"> <a href="cut"> <a href="/gone">')
             case "/good":
@@ -60,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer("")
             case "/cut":
                 self.answer("<title>Half a page</title>", more=10)
-            case "/gone":
+            case _:
                 self.send_error(410)
 
     def answer(self, text, more=0):
@@ -75,18 +85,18 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=[0.02])
+    with Site() as site:
+        thread = Thread(target=site.serve_forever, args=[0.02])
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+        yield site
+        site.shutdown()
         thread.join()
 
 
 def test_titles_and_errors(site):
-    found = list(load("scraper.py").scrape(site, 3))
+    found = list(load("scraper.py").scrape(site.url, 3))
     assert {total for _, total in found} == {4}
-    pages = {page.url.removeprefix(site): page for page, _ in found}
+    pages = {page.url.removeprefix(site.url): page for page, _ in found}
     assert (pages["good"].title, pages["good"].error) == ("A page", "")
     assert (pages["untitled"].title, pages["untitled"].error) == ("", "")
     assert "10 more expected" in pages["cut"].error and not pages["cut"].title
@@ -96,7 +106,14 @@ def test_titles_and_errors(site):
 def test_no_index(site):
     scraper = load("scraper.py")
     with pytest.raises(scraper.requests.HTTPError, match="410"):
-        next(scraper.scrape(f"{site}gone", 1))
+        next(scraper.scrape(f"{site.url}gone", 1))
+
+
+def test_who_leaves_early_does_not_wait_for_the_rest(site):
+    pages = load("scraper.py").scrape(f"{site.url}many", 1)
+    next(pages)
+    pages.close()
+    assert len(site.hits) < 300
 
 
 # ---- the end ----
@@ -105,9 +122,8 @@ def test_no_index(site):
 @pytest.mark.parametrize("patched", [False, True])
 def test_interrupt_ends_the_site_too(example, patched):
     program = example.start("scraper.py", patched=patched)
-    children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
-    tasks = children.parents[1]
-    assert eventually(lambda: any(f.read_text() for f in tasks.glob("*/children")), seconds=20)
+    descriptors = Path(f"/proc/{program.pid}/fd")
+    assert eventually(lambda: len(list(descriptors.iterdir())) > 20, seconds=20)  # connections
     interrupted(program)  # which waits until nobody has its stderr any more
 
 
