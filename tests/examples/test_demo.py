@@ -1,8 +1,11 @@
 """demo.py: its own checks hold, and it says what it found."""
 
 import re
+import sys
 
 import pytest
+
+from .support import EXAMPLES, load
 
 
 @pytest.mark.hang(240)
@@ -20,3 +23,10 @@ def test_demo(example):
     )
     assert int(on_goroutines) < int(on_threads)
     assert "async and await in digest.py and daisy.py: 0." in done.stdout
+
+
+def test_without_requests(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setitem(sys.modules, "requests", None)
+    assert load("demo.py").scrape_twice()
+    assert "left out: it needs requests (pip install requests)" in capsys.readouterr().out
