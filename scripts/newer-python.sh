@@ -39,12 +39,13 @@ make_root() {
     echo "newer-python: making a Debian unstable root in $root" >&2
     # A half-made root must not be taken for a whole one: it gets its name when it is done.
     rm -rf "$root.part"
-    mkdir -p "$(dirname "$root")"
-    debootstrap --variant=minbase "--include=$packages" sid "$root.part" "$(mirror)" \
+    # In a mount namespace of its own: what it mounts does not stay behind where it fails.
+    unshare --mount --propagation private \
+        debootstrap --variant=minbase "--include=$packages" sid "$root.part" "$(mirror)" \
         >"/tmp/debootstrap.$$.log" 2>&1 ||
         cannot "debootstrap failed: $(tail -1 "/tmp/debootstrap.$$.log")"
     rm -f "/tmp/debootstrap.$$.log"
-    (root=$root.part && install_servers) >&2 || cannot "not to be installed: ${servers[*]}"
+    (root=$root.part && install_servers) >&2 || echo "newer-python: not installed: ${servers[*]}" >&2
     echo "$packages ${servers[*]}" >"$root.part/packages"
     rm -rf --one-file-system "$root"
     mv -T "$root.part" "$root"
@@ -98,6 +99,8 @@ if [[ $# -lt 1 ]]; then
 fi
 [[ $EUID -eq 0 ]] || cannot "needs root"
 unshare --mount true 2>/dev/null || cannot "no private mount namespace is allowed"
-[[ $(cat "$root/packages" 2>/dev/null) == "$packages ${servers[*]}" ]] || make_root
+ready() { [[ $(cat "$root/packages" 2>/dev/null) == "$packages ${servers[*]}" ]]; }
+mkdir -p "$(dirname "$root")"
+ready || (flock 9 && { ready || make_root; }) 9>"$root.lock"
 share_network_settings
 enter "$@"
