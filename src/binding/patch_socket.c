@@ -159,7 +159,7 @@ static enum turn wait_turn(struct call *c, bool *parked, int *err) {
             return ENDED;
         if (*err)
             return DECIDED_ELSEWHERE; /* there is no poller: no descriptors are left for it */
-        if (c->nwithout) { /* the built-in looks itself */
+        if (c->nwithout) {            /* the built-in looks itself */
             *parked = true;
             return CALL;
         }

@@ -39,7 +39,7 @@ struct run {
     PyObject *result, *exc; /* of main */
     PyObject *abandoned;    /* the interrupt that main, blocked in C or ended, does not take */
     int64_t interrupted_at; /* by Ctrl-C */
-    int64_t give_up_at; /* NOTE_FOREVER: main owes nothing */
+    int64_t give_up_at;     /* NOTE_FOREVER: main owes nothing */
     unsigned long fork_generation;
 };
 
