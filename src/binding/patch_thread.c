@@ -223,11 +223,15 @@ static int install_end(void) { return note_sentinels(); }
 
 /* ---- the end of a thread, from 3.13 ---- */
 
+/* A _MainThread is made with this in a child whose fork no Thread has called. */
+PATCH_BODY(main_ident_body) { return PyLong_FromUnsignedLong(main_ident); }
+
 PATCH_BODY(join_body);
 PATCH_BODY(set_done_body);
 PATCH_BODY(shutdown_body);
 PATCH_BODY(start_joinable_body);
 
+PATCH(thread_main_ident, "_thread", NULL, "_get_main_thread_ident", main_ident_body, EVERYWHERE)
 PATCH(handle_join, "_thread", "_ThreadHandle", "join", join_body, IN_GOROUTINES)
 PATCH(handle_is_done, "_thread", "_ThreadHandle", "is_done", patch_call, IN_GOROUTINES)
 PATCH(handle_set_done, "_thread", "_ThreadHandle", "_set_done", set_done_body, EVERYWHERE)
@@ -426,6 +430,7 @@ struct patch *const patch_threads[] = {
 #if PY_VERSION_HEX < 0x030d0000
     &thread_set_sentinel,
 #else
+    &thread_main_ident,
     &handle_join,
     &handle_is_done,
     &handle_set_done,

@@ -397,6 +397,26 @@ G.run(main)
     assert sorted(out.split("\n")) == ["", *["thread of main"] * 2, *["thread of worker"] * 2]
 
 
+@pytest.mark.parametrize("start", ["_thread.start_new_thread(forks, ())", "G.go(forks)"])
+def test_fork_by_one_who_has_no_thread_object(start):
+    run(
+        f"""
+def forks():
+    pid = os.fork()
+    if not pid:
+        me = threading.current_thread()
+        os._exit(threading.enumerate() != [me] or me is not threading.main_thread())
+    statuses.send(os.waitpid(pid, 0)[1])
+
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+statuses = G.Chan(int)
+{start}
+assert statuses.recv() == 0
+"""
+    )
+
+
 @pytest.mark.hang(100)
 def test_fork_while_threads_end():
     """A thread state that is cleared, and about to be deleted, is cleared again in the child."""
