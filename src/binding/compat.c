@@ -155,3 +155,30 @@ PyObject *compat_fetch(void) { return PyErr_GetRaisedException(); }
 void compat_raise(PyObject *exc) { PyErr_SetRaisedException(exc); }
 
 #endif
+
+/* ---- fork ---- */
+
+#if PY_VERSION_HEX < 0x030d0000
+
+void compat_become_main(PyThreadState *ts) { (void)ts; }
+
+#else
+#define Py_BUILD_CORE 1
+#include "internal/pycore_runtime.h"
+#undef Py_BUILD_CORE
+
+static bool is_listed_with(PyThreadState *ts, PyThreadState *wanted) {
+    while (ts->prev)
+        ts = ts->prev;
+    while (ts && ts != wanted)
+        ts = ts->next;
+    return ts;
+}
+
+/* If the field is where these headers say, it has one of the interpreter's states. */
+void compat_become_main(PyThreadState *ts) {
+    if (ts && is_listed_with(ts, _PyRuntime.main_tstate))
+        _PyRuntime.main_tstate = ts;
+}
+
+#endif

@@ -1,7 +1,8 @@
 /* What differs between CPython 3.11 and 3.15, and nothing else.
  *
- * Only fields that Include/cpython/pystate.h declares are used; 3.11 alone needs one internal header,
- * because its PyThreadState_Swap() does not tell PyGILState about the new thread state. */
+ * Only fields that Include/cpython/pystate.h declares are used, but for two in internal headers: the
+ * PyThreadState_Swap() of 3.11 does not tell PyGILState about the new thread state, and from 3.13 on a
+ * forked child keeps the main thread's state of its parent, where it looks for signals. */
 #ifndef GOROUTINES_COMPAT_H
 #define GOROUTINES_COMPAT_H
 
@@ -79,6 +80,9 @@ PyThreadState *compat_new_state(void);
 void compat_swap(PyThreadState *ts);
 /* From no attached state. */
 void compat_attach(PyThreadState *ts);
+
+/* In a forked child, before the interpreter deletes the other states: ts, if any, is the main thread's. */
+void compat_become_main(PyThreadState *ts);
 
 /* Tells the interpreter where ts's C stack ends. False with an exception. */
 static inline bool compat_set_stack(PyThreadState *ts, char *lo, char *hi) {

@@ -19,6 +19,7 @@ static bool forget_chunk(struct g *g, void *current) {
 static void after_fork_child(void) {
     struct g *current = sched_current();
     unsigned long ident = patch_ident();
+    compat_become_main(_PyThreadState_UncheckedGet());
     sched_each_g(forget_chunk, current);
     patch_sockets_fork_child();
     patch_ssl_fork_child();

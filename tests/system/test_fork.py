@@ -334,6 +334,30 @@ print(G.run(main))
     assert done.stdout == f"{-signal.SIGTERM}\n", told(done)
 
 
+def test_a_signal_handler_runs_in_a_forked_child_that_computes():
+    prints(
+        CHILD
+        + """
+import signal
+def main():
+    computes, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+        os.write(told, b"x")
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            pass
+        os._exit(1)
+    os.read(computes, 1)
+    os.kill(pid, signal.SIGTERM)
+    return reap(pid)
+print(G.run(main))
+""",
+        "3",
+    )
+
+
 # ------------------------------------------------------------------ subprocess
 
 
