@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -378,6 +379,7 @@ void *m_main(void *arg) {
     struct m *m = arg;
     this_m = m;
     m->tid = (pid_t)syscall(SYS_gettid);
+    prctl(PR_SET_NAME, "goroutines"); /* else it is called as who started it, sysmon for example */
     context_init_thread(&m->g0);
     m_link(m);
     fault_thread_start();

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from goroutines import Chan, debug, go, gomaxprocs, gosched, num_goroutine, run, sleep
@@ -270,6 +271,23 @@ def test_a_started_goroutine_may_migrate():
         return max(len(out.recv()) for _ in range(20))
 
     assert on_procs(2, main) > 1
+
+
+def test_threads_have_names():
+    """Those that sysmon starts, too, which would have its name."""
+
+    def names():
+        return [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+
+    def main():
+        r, w = os.pipe()
+        for _ in range(5):
+            go(os.read, r, 1)
+        assert eventually(lambda: names().count("goroutines") >= 5)
+        os.write(w, b"12345")
+        return names().count("sysmon")
+
+    assert run(main) <= 1
 
 
 # ------------------------------------------------------------------ preemption
