@@ -79,8 +79,8 @@ def ratios(results: Results, what: str, unit: str, peer: str, to: str) -> list[f
 
 def ratio(results: Results, what: str, unit: str, peer: str, to: str) -> str:
     found = ratios(results, what, unit, peer, to)
-    if not found or (unit == "bytes" and max(results.of(what, unit, to).values()) < 50):
-        return ""  # Go's stacks lie side by side: next to nothing
+    if not found or (unit == "bytes" and min(results.of(what, unit, to).values()) < 50):
+        return ""  # Go's stacks lie side by side: next to nothing, or less
     median = statistics.median(found)
     text = f"{median:.2f}" if median < 10 else f"{median:,.0f}"
     return text if len(found) == 1 else f"{text} ({min(found):.2f}-{max(found):.2f})"
