@@ -82,13 +82,13 @@ static size_t folder(const char **name) {
     return slash ? (size_t)(slash - *name) : 0;
 }
 
-/* What lies beside the C library; what has no path, as the program and the kernel's; and the loader, which
- * may lie elsewhere (/lib64). Other names tell nothing: an extension module may be called libsomething.so,
+/* What lies beside the C library; what has no path, as the program and the kernel's; the loader, which may
+ * lie elsewhere (/lib64); and what valgrind puts into each program that it runs. Other names tell nothing: an extension module may be called libsomething.so,
  * but none has a dash. */
 static bool is_systems(const char *name) {
     const char *of_c = c_library;
     size_t length = folder(&name);
-    return !length || strncmp(name + length, "/ld-", 4) == 0 ||
+    return !length || strncmp(name + length, "/ld-", 4) == 0 || strstr(name, "/vgpreload_") ||
            (length == folder(&of_c) && strncmp(name, of_c, length) == 0);
 }
 

@@ -1,6 +1,7 @@
-"""Database servers, each started once."""
+"""Database servers, each started once, and descriptors for all."""
 
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +11,15 @@ from pathlib import Path
 import pytest
 
 from .servers import free_port, running, unprivileged
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptors() -> Iterator[None]:
+    """Enough for both ends of each connection; the processes inherit it."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[1], 20_000), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def program(name: str) -> str:
@@ -37,8 +47,8 @@ def redis_port(folder: Path) -> Iterator[int]:
     port = free_port()
     options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--tcp-backlog", 1024]
     with running(
-        *unprivileged(), program("redis-server"), *options,
-        until=lambda: succeeds(program("redis-cli"), "-p", port, "ping"), folder=folder,
+        program("redis-server"), *options, folder=folder, user=unprivileged(),
+        until=lambda: succeeds(program("redis-cli"), "-p", port, "ping"),
     ):  # fmt: skip
         yield port
 
@@ -51,7 +61,7 @@ def postgres_port(folder: Path) -> Iterator[int]:
     options = ["-D", data, "-p", port, "-h", "127.0.0.1", "-k", "", "-F"]
     ready = [program("pg_isready"), "-h", "127.0.0.1", "-p", port]
     with running(
-        *unprivileged(), program("postgres"), *options,
-        until=lambda: succeeds(*ready), folder=folder,
+        program("postgres"), *options, folder=folder, user=unprivileged(),
+        until=lambda: succeeds(*ready),
     ):  # fmt: skip
         yield port

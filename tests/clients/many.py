@@ -1,14 +1,11 @@
 """Imported by the programs of these tests: many requests at once, each with its own number."""
 
 import os
-import resource
 from collections.abc import Callable
 
 import goroutines as G
 
 N = int(os.environ["REQUESTS"])
-_, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (min(_hard, 20_000), _hard))
 
 
 def payload(number: int) -> bytes:

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,16 +33,13 @@ def unprivileged() -> list[str]:
 
 @contextmanager
 def running(
-    *command: object,
-    until: Callable[[], object],
-    folder: Path,
-    env: Mapping[str, str] | None = None,
+    *command: object, until: Callable[[], object], folder: Path, user: Sequence[str] = ()
 ) -> Iterator[None]:
     """The server runs meanwhile, in this folder, and no longer than this process does."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig=INT", *map(str, command)],
-            cwd=folder, env={**os.environ, **(env or {})}, stdout=log, stderr=log,
+            [*user, "setpriv", "--pdeathsig=INT", *map(str, command)],
+            cwd=folder, stdout=log, stderr=log,
         )  # fmt: skip
 
         def told() -> str:
@@ -55,4 +52,7 @@ def running(
             yield
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(slack(30))
+            try:
+                process.wait(slack(10))
+            finally:
+                process.kill()

@@ -3,9 +3,11 @@
 import pytest
 from helpers import needs
 
-from .support import fine
+from .support import REQUESTS, fine
 
-# ask(data) returns the answer's body.
+pytestmark = pytest.mark.hang(120)
+
+# ask(data) returns the answer's body; a pool has no more than so many connections.
 CLIENTS = {
     "http.client": """
         import http.client
@@ -27,38 +29,49 @@ CLIENTS = {
         """,
     "urllib3": """
         import urllib3
-        pool = urllib3.PoolManager(maxsize=many.N)
+        pool = urllib3.PoolManager(maxsize=connections, block=True)
         def ask(data):
             return pool.request("POST", url, body=data).data
         """,
     "requests": """
         import requests
+        from requests.adapters import HTTPAdapter
         session = requests.Session()
+        session.mount("http", HTTPAdapter(pool_maxsize=connections, pool_block=True))
         def ask(data):
             return session.post(url, data).content
         """,
     "httpx": """
         import httpx
-        client = httpx.Client(limits=httpx.Limits(max_connections=None), timeout=60)
+        client = httpx.Client(limits=httpx.Limits(max_connections=connections), timeout=90)
         def ask(data):
             return client.post(url, content=data).content
         """,
 }
 
 
-@pytest.mark.hang(120)
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("client", CLIENTS)
-def test_all_at_once(client, scheme):
+def run(client: str, scheme: str = "http", connections: int = REQUESTS, together: int = 1) -> None:
     if "." not in client:
         needs(client)
-    few = 20 if scheme == "http" else 100  # a key exchange leaves the interpreter
+    few = 20 if scheme == "http" else REQUESTS  # a key exchange leaves the interpreter
     fine(
         f"""
         import many, web
-        url = web.serve({scheme!r}, many.N)
+        url, connections = web.serve({scheme!r}, {together}), {connections}
 {CLIENTS[client]}
         many.each(lambda i: many.number(ask(many.payload(i))), few={few})
         assert sorted(web.asked) == list(range(many.N))
         """
     )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_all_at_once(client, scheme):
+    run(client, scheme, together=REQUESTS)
+
+
+@pytest.mark.parametrize("client", ["urllib3", "requests"])
+def test_a_pool_with_a_limit(client):
+    """Not httpx: httpcore 1.0 closes connections that others have just been given."""
+    run(client, connections=50)

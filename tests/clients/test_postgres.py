@@ -11,7 +11,7 @@ pytestmark = pytest.mark.hang(120)
 @pytest.mark.parametrize(
     ("settings", "few"),
     [
-        ({"PSYCOPG_IMPL": "python"}, 20),
+        ({"PSYCOPG_IMPL": "python"}, 30),  # ctypes leaves the interpreter
         ({"PSYCOPG_IMPL": "binary", "PSYCOPG_WAIT_FUNC": "wait_poll"}, 20),
         ({"PSYCOPG_IMPL": "binary"}, 100),  # waits in C
     ],

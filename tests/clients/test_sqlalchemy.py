@@ -8,7 +8,7 @@ from .support import fine
 PROGRAM = """
     import many
     from sqlalchemy import create_engine, text
-    engine = create_engine({url!r}, pool_size=10, max_overflow=10, pool_timeout=90)
+    engine = create_engine({url!r}, pool_size=5, max_overflow=5, pool_timeout=90)
     with engine.begin() as db:
         db.execute(text("drop table if exists asked"))
         db.execute(text("create table asked (number int)"))

@@ -439,3 +439,37 @@ def main():
 G.run(main)
 """
     )
+
+
+def test_the_end_of_run_does_not_interrupt_what_forgets_a_goroutine():
+    """From 3.12 on a goroutine that threading knew is forgotten under a lock, after its end."""
+    done = script(
+        """
+        import threading
+        import goroutines as G
+        from goroutines import patch
+        patch.all()
+
+        def known(leave):
+            threading.current_thread()
+            leave.recv()
+
+        def holds(locked):
+            with threading._active_limbo_lock:
+                locked.send(None)
+                G.Chan().recv()
+
+        def main():
+            leave, locked = G.Chan(), G.Chan()
+            G.go(known, leave)
+            G.sleep(0.01)
+            G.go(holds, locked)
+            locked.recv()
+            leave.send(None)
+            G.sleep(0.01)
+
+        G.run(main)
+        assert len(threading._active) == 1, threading._active
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
