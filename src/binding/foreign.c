@@ -83,8 +83,8 @@ static size_t folder(const char **name) {
 }
 
 /* What lies beside the C library; what has no path, as the program and the kernel's; the loader, which may
- * lie elsewhere (/lib64); and what valgrind puts into each program that it runs. Other names tell nothing: an extension module may be called libsomething.so,
- * but none has a dash. */
+ * lie elsewhere (/lib64); and what valgrind puts into each program that it runs. Other names tell nothing:
+ * an extension module may be called libsomething.so, but none has a dash. */
 static bool is_systems(const char *name) {
     const char *of_c = c_library;
     size_t length = folder(&name);

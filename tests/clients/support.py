@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers import scaled, script
+from helpers import scaled, script, told
 
 HERE = Path(__file__).parent
 CERTIFICATE = HERE.parent / "patch" / "localhost.pem"
@@ -20,4 +20,4 @@ def fine(source: str, **env: object) -> None:
         **env,
     }
     done = script(source, options=UNDER, env={k: str(v) for k, v in settings.items()}, timeout=100)
-    assert (done.returncode, done.stderr) == (0, ""), f"code {done.returncode}\n{done.stderr}"
+    assert (done.returncode, done.stderr) == (0, ""), told(done)
