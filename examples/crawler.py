@@ -102,6 +102,7 @@ class Site(ThreadingHTTPServer):
     """Page n links to 2n and 2n + 1; page 3 to a page that is not there; the last may be slow."""
 
     daemon_threads = True
+    request_queue_size = 100  # Linux resets some connections of a longer queue
 
     def __init__(self, pages: int, slow: float) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

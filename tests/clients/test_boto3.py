@@ -30,6 +30,7 @@ def test_put_and_get():
                 self.wfile.write(body)
             def log_message(self, *args):
                 pass
+        ThreadingHTTPServer.request_queue_size = 100  # Linux resets some of a longer queue
         server = ThreadingHTTPServer(("127.0.0.1", 0), S3)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = boto3.client(

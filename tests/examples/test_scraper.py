@@ -50,6 +50,8 @@ def test_progress_on_a_terminal(example):
 
 
 class Site(ThreadingHTTPServer):
+    request_queue_size = 500  # Linux resets some connections of a longer queue
+
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/"
