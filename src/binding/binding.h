@@ -100,8 +100,8 @@ void interrupt_deliver(struct g *g, PyObject *exc);
 bool interrupt_deliver_parked(struct g *g, PyObject *exc);
 /* A GoroutineExit; MemoryError if there is no memory for one. Never NULL. */
 PyObject *interrupt_new_exit(void);
-/* Of the calling goroutine: what is pending is dropped, and so is what comes while gr->deaf. */
-void interrupt_hear_no_more(struct goroutine *gr);
+/* What is pending for the calling goroutine comes too late. */
+void interrupt_drop(struct goroutine *gr);
 /* For its next blocking point, and not for the one where it is parked now. */
 void interrupt_pend(struct g *g, PyObject *exc);
 /* Announces what is pending for g to the eval loop. */

@@ -387,8 +387,7 @@ void goroutine_run(struct g *g) {
     finish(gr, result);
     /* It ends by itself: the end of run() interrupts its finalizers only if they wait for good. */
     gr->exit_sent = true;
-    interrupt_hear_no_more(gr);
-    gr->deaf = false;
+    interrupt_drop(gr);
     if (gr->left_behind)
         goroutines_left_behind--;
     PyThreadState *ts = gr->ts;

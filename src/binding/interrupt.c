@@ -61,10 +61,7 @@ PyObject *interrupt_new_exit(void) {
     return exc ? exc : compat_fetch();
 }
 
-void interrupt_hear_no_more(struct goroutine *gr) {
-    gr->deaf = true;
-    Py_XDECREF(take_pending(gr));
-}
+void interrupt_drop(struct goroutine *gr) { Py_XDECREF(take_pending(gr)); }
 
 /* One at a time, the first goes first: returns exc if it is too many. To be dropped last, since that may
  * run code, after which g need not be who it was. */

@@ -64,7 +64,8 @@ static PyObject *member_started(PyObject *self, PyObject *unused) {
 
 /* Whatever may come from outside comes too late from here on: how it ended is to be told in full. */
 static PyObject *tell(struct goroutine *gr, PyObject *on_end, PyObject *result, PyObject *exc) {
-    interrupt_hear_no_more(gr);
+    gr->deaf = true;
+    interrupt_drop(gr);
     PyObject *taken = PyObject_CallFunctionObjArgs(on_end, result ? result : Py_None,
                                                    exc ? exc : Py_None, NULL);
     gr->deaf = false;

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from ._core import RecvChan, _func_timer, _FuncTimer, _timer_new, _timer_reset, _timer_stop
+from ._core import Chan, RecvChan, _func_timer, _FuncTimer, _timer_new, _timer_reset, _timer_stop
 
 
 def after(seconds: float) -> RecvChan[float]:
@@ -97,10 +97,4 @@ class Ticker:
         return f"<Ticker {self.chan!r}>"
 
 
-def _silent_chan() -> RecvChan[float]:
-    chan = _timer_new(3600.0, False)
-    _timer_stop(chan)
-    return chan
-
-
-_NO_CHAN = _silent_chan()
+_NO_CHAN = Chan(float).receiver

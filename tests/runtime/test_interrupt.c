@@ -26,8 +26,10 @@ static void interrupt_all(void *arg) {
     uint32_t seed = 12345;
     (void)arg;
     while (!atomic_load(&w.stop)) {
+        /* In here, so that they come into this P's ring. From the global queue one in 122 turns is taken
+         * while two yield to each other, and two that were to meet would be interrupted in between. */
+        sched_enter_to_wake();
         sched_each_g(interrupt_one, &seed);
-        sched_enter();
         sched_kick();
         sched_leave();
         yield();

@@ -575,6 +575,16 @@ def test_idle_costs_no_cpu():
     assert float(done.stdout) < 0.05, told(done)
 
 
+def test_an_import_starts_no_thread():
+    prints(
+        """
+        import os, goroutines
+        print(len(os.listdir("/proc/self/task")))
+        """,
+        "1",
+    )
+
+
 def test_a_blocked_main_thread_costs_no_cpu():
     done = script(
         """
