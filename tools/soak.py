@@ -385,7 +385,7 @@ def play(seed: int) -> None:
 
 def unraisable(args: sys.UnraisableHookArgs) -> None:
     # In callbacks from C and in finalizers; event loops that were ended half made or half closed.
-    event_loop = "EventLoop" in repr(args.object)
+    event_loop = "EventLoop" in f"{args.object!r} {args.err_msg}"  # 3.15 has it in the message
     if args.exc_type not in (G.GoroutineExit, Handled) and not event_loop:
         sys.__unraisablehook__(args)
         errors.append(str(args.exc_value))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import goroutines as G
 
 N = int(os.environ["REQUESTS"])
+SLACK = max(1.0, float(os.environ.get("GOROUTINES_TEST_SLACK", "1")))
 
 
 def payload(number: int) -> bytes:
@@ -19,7 +20,12 @@ def number(payload: bytes) -> int:
     return int(found)
 
 
-def each(request: Callable[[int], int], limit: int | None = None, few: float = 20) -> None:
+def check_threads(threads: int, few: int = 20) -> None:
+    """On a busy machine there are more: a thread without a turn seems to be blocked."""
+    assert threads < few * SLACK, threads
+
+
+def each(request: Callable[[int], int], limit: int | None = None, few: int = 20) -> None:
     """request(0) ... request(N - 1) in N goroutines, or `limit` at a time, get their numbers back.
 
     The threads are counted at the end: there are as many as there ever were.
@@ -27,5 +33,4 @@ def each(request: Callable[[int], int], limit: int | None = None, few: float = 2
     with G.Group(limit=limit) as group:
         answers = [group.go(request, i) for i in range(N)]
     assert [answer.value() for answer in answers] == list(range(N))
-    threads = len(os.listdir("/proc/self/task"))
-    assert threads < few, threads
+    check_threads(len(os.listdir("/proc/self/task")), few)
