@@ -325,6 +325,12 @@ static PyObject *body(struct goroutine *gr) {
     return call(gr);
 }
 
+/* Its hook and its finalizers are interrupted by the end of run() only if they wait for good. */
+static void ends_by_itself(struct goroutine *gr) {
+    gr->exit_sent = true;
+    interrupt_drop(gr);
+}
+
 static void finish(struct goroutine *gr, PyObject *result) {
     PyObject *exc = result ? NULL : compat_fetch();
     Py_CLEAR(gr->fn);
@@ -337,8 +343,10 @@ static void finish(struct goroutine *gr, PyObject *result) {
     if (gr->member && member_finished(gr, result, exc))
         Py_CLEAR(exc);
     Py_XDECREF(result);
-    if (exc)
+    if (exc) {
+        ends_by_itself(gr);
         run_goroutine_failed(gr, exc);
+    }
 }
 
 /* The forking goroutine is all there is in the child: with it the process ends, as after main. */
@@ -385,14 +393,10 @@ void goroutine_run(struct g *g) {
     if (gr->forked)
         exit_forked(result);
     finish(gr, result);
-    /* It ends by itself: the end of run() interrupts its finalizers only if they wait for good. */
-    gr->exit_sent = true;
-    interrupt_drop(gr);
+    ends_by_itself(gr);
     if (gr->left_behind)
         goroutines_left_behind--;
     PyThreadState *ts = gr->ts;
-    if (ts->async_exc)
-        Py_CLEAR(ts->async_exc);
     PyObject *thread_handle = gr->thread_handle;
     gr->thread_handle = NULL;
     drop_refs(gr);

@@ -43,6 +43,7 @@ static bool m_create(struct p *p, bool spinning) {
         goto fail;
     atomic_store_explicit(&m->in_runtime, 1, memory_order_relaxed);
     m->spinning = spinning;
+    m->by_sysmon = sysmon_is_caller();
     m->rng = (uint32_t)rt_now() | 1;
     m->next_p = p;
     atomic_store(&p->m, m); /* the P is spoken for while the thread starts */

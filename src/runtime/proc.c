@@ -388,6 +388,8 @@ void *m_main(void *arg) {
         m_free(m);
         return NULL;
     }
+    if (m->by_sysmon)
+        sysmon_unblock_signals();
     for (struct g *g; (g = find_runnable(m));) {
         stop_spinning(m, true);
         take_up(m, m->own_p, g);

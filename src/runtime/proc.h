@@ -169,6 +169,7 @@ struct m {
     bool same;     /* the next goroutine to resume is the one whose state is current */
     bool spinning; /* woken to look for work, has not found any */
     bool dying;    /* ends with its wired goroutine */
+    bool by_sysmon;
     struct context g0;
     struct note note;
     struct p *next_p; /* for the M that is woken; written before its note */

@@ -9,6 +9,7 @@
  * nor for a descriptor with nobody in the poller, it sleeps until the next timer is due or until
  * somebody queues a goroutine (sched_kick). */
 #include <errno.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,7 +36,15 @@ static struct {
     struct note note; /* ends the deep sleep */
     int64_t delay;
     int rounds, quiet_rounds;
+    sigset_t
+        signals; /* blocked in the thread that started it, and so in those that it starts itself */
 } sysmon;
+
+static __thread bool is_sysmon;
+
+bool sysmon_is_caller(void) { return is_sysmon; }
+
+void sysmon_unblock_signals(void) { pthread_sigmask(SIG_SETMASK, &sysmon.signals, NULL); }
 
 static void pause_for(int64_t ns) {
     struct timespec ts = {.tv_nsec = ns};
@@ -245,6 +254,7 @@ static void *sysmon_main(void *arg) {
     (void)arg;
     prctl(PR_SET_TIMERSLACK, 1);
     prctl(PR_SET_NAME, "sysmon");
+    is_sysmon = true;
     sysmon.delay = LOOK_SHORT;
     while (!atomic_load(&sched.stopping)) {
         look();
@@ -256,6 +266,17 @@ static void *sysmon_main(void *arg) {
     return NULL;
 }
 
+/* All but those of a fault, while the thread is made: sysmon is no place for handlers. They would find a small
+ * stack and no thread state, and whom the signal was to wake would sleep on. */
+static void block_signals(void) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    sigset_t all;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &sysmon.signals);
+}
+
 static void start(void) {
     bool running = false;
     if (!atomic_compare_exchange_strong(&sysmon.running, &running, true))
@@ -265,8 +286,11 @@ static void start(void) {
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, SYSMON_STACK);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    block_signals();
+    sigset_t before = sysmon.signals;
     if (pthread_create(&thread, &attr, sysmon_main, NULL) != 0)
         atomic_store(&sysmon.running, false); /* tried again at the next wake */
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
 }
 

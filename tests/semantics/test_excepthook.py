@@ -232,6 +232,41 @@ def test_the_default_prints_to_stderr():
     assert re.search(r"<string>\D+10\b", done.stderr), told(done)
 
 
+@pytest.mark.parametrize("how", ["computes", "waits"])
+def test_the_end_of_run_does_not_interrupt_the_hook(how):
+    """Else half of the report is lost."""
+    done = script(
+        f"""
+        import time
+        import goroutines as G
+
+        def hook(args):
+            began.close()
+            if {how == "waits"}:
+                G.sleep(0.3)
+            else:
+                end = time.monotonic() + 0.3
+                while time.monotonic() < end:
+                    pass
+            print("told of", args.exc_type.__name__)
+
+        def fails():
+            1 / 0
+
+        began = G.Chan()
+        G.excepthook = hook
+
+        def main():
+            G.go(fails)
+            began.recv_ok()
+
+        G.run(main)
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "told of ZeroDivisionError\n"), told(done)
+    assert done.stderr == "", told(done)
+
+
 def test_the_default_shows_the_cause():
     done = script(
         """

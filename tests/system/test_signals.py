@@ -155,6 +155,36 @@ def test_faulthandler_register():
     assert "most recent call first" in done.stderr, told(done)
 
 
+def test_sysmon_takes_no_signals():
+    """Where a handler finds no thread state. The threads that it starts take them."""
+    prints(
+        """
+        import re, signal, subprocess, time
+        from pathlib import Path
+        import goroutines as G
+
+        def blocked(status):
+            mask = int(re.search(r"SigBlk:\\t(\\w+)", status)[1], 16)
+            return [s.name for s in (signal.SIGINT, signal.SIGUSR1, signal.SIGSEGV)
+                    if mask >> s.value - 1 & 1]
+
+        def main():
+            for _ in range(5):
+                G.go(time.sleep, 0.1)
+            time.sleep(0.05)
+            statuses = [p.read_text() for p in Path("/proc/self/task").glob("*/status")]
+            sysmon, = [s for s in statuses if s.startswith("Name:\\tsysmon\\n")]
+            others = [blocked(s) for s in statuses if s != sysmon and blocked(s)]
+            print(len(statuses) > 5, blocked(sysmon), others)
+            child = ["cat", "/proc/self/status"]
+            print(blocked(subprocess.run(child, capture_output=True, text=True, check=True).stdout))
+
+        G.run(main)
+        """,
+        "True ['SIGINT', 'SIGUSR1'] []\n[]",
+    )
+
+
 @pytest.mark.parametrize("when", ["before the import", "after the import"])
 @pytest.mark.parametrize("where", ["goroutine", "main thread"])
 def test_faulthandler_reports_a_segmentation_fault(where: str, when: str):

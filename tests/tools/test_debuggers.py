@@ -117,12 +117,16 @@ def test_faulthandler_shows_goroutines() -> None:
         """
         import faulthandler, sys, time
         import goroutines as G
+        started = []
         def the_parked(c):
+            started.append(None)
             c.recv_ok()
         def main() -> None:
             c = G.Chan()
             for _ in range(200):
                 G.go(the_parked, c)
+            while len(started) < 200:
+                G.sleep(0.01)
             G.go(time.sleep, 0.3)
             G.sleep(0.05)
             for _ in range(3):
