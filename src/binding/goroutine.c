@@ -329,6 +329,7 @@ static PyObject *body(struct goroutine *gr) {
 static void ends_by_itself(struct goroutine *gr) {
     gr->exit_sent = true;
     interrupt_drop(gr);
+    Py_CLEAR(gr->ts->async_exc); /* of others */
 }
 
 static void finish(struct goroutine *gr, PyObject *result) {

@@ -165,11 +165,11 @@ struct m {
     struct g *_Atomic curg;
     struct g *leaving; /* given up by this M, its thread state not yet left */
     enum leave_how leave_how;
-    bool attached; /* a thread state is current; kept by the scheduler */
-    bool same;     /* the next goroutine to resume is the one whose state is current */
-    bool spinning; /* woken to look for work, has not found any */
-    bool dying;    /* ends with its wired goroutine */
-    bool by_sysmon;
+    bool attached;  /* a thread state is current; kept by the scheduler */
+    bool same;      /* the next goroutine to resume is the one whose state is current */
+    bool spinning;  /* woken to look for work, has not found any */
+    bool dying;     /* ends with its wired goroutine */
+    bool by_sysmon; /* started by it, with signals blocked */
     struct context g0;
     struct note note;
     struct p *next_p; /* for the M that is woken; written before its note */

@@ -182,7 +182,7 @@ void glist_fork_child(void);
 void sysmon_init(void); /* also in a forked child */
 void sysmon_wake(void);
 bool sysmon_is_caller(void);
-void sysmon_unblock_signals(void);   /* in a thread that sysmon has started */
+void sysmon_unblock_signals(void);   /* in this thread: as where sysmon was started */
 extern _Atomic int64_t sysmon_until; /* its deep sleep ends then */
 
 #endif

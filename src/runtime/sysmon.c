@@ -36,8 +36,7 @@ static struct {
     struct note note; /* ends the deep sleep */
     int64_t delay;
     int rounds, quiet_rounds;
-    sigset_t
-        signals; /* blocked in the thread that started it, and so in those that it starts itself */
+    sigset_t signals; /* as blocked where it was started: for the threads that it starts */
 } sysmon;
 
 static __thread bool is_sysmon;
@@ -287,10 +286,10 @@ static void start(void) {
     pthread_attr_setstacksize(&attr, SYSMON_STACK);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     block_signals();
-    sigset_t before = sysmon.signals;
-    if (pthread_create(&thread, &attr, sysmon_main, NULL) != 0)
+    bool started = pthread_create(&thread, &attr, sysmon_main, NULL) == 0;
+    sysmon_unblock_signals();
+    if (!started)
         atomic_store(&sysmon.running, false); /* tried again at the next wake */
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import goroutines as G
 
 N = int(os.environ["REQUESTS"])
-SLACK = max(1.0, float(os.environ.get("GOROUTINES_TEST_SLACK", "1")))
+SLACK = float(os.environ["SLACK"])
 
 
 def payload(number: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers import scaled, script, told
+from helpers import scaled, script, slack, told
 
 HERE = Path(__file__).parent
 CERTIFICATE = HERE.parent / "patch" / "localhost.pem"
@@ -15,6 +15,7 @@ def fine(source: str, **env: object) -> None:
     settings = {
         "PYTHONPATH": HERE,
         "REQUESTS": REQUESTS,
+        "SLACK": slack(1),
         "SSL_CERT_FILE": CERTIFICATE,
         "REQUESTS_CA_BUNDLE": CERTIFICATE,
         **env,

@@ -11,9 +11,9 @@ def test_put_and_get():
     needs("boto3")
     fine(
         """
-        import boto3, many, threading
+        import boto3, many, threading, web
         from botocore.config import Config
-        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+        from http.server import BaseHTTPRequestHandler
         objects = {}
         class S3(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -30,8 +30,7 @@ def test_put_and_get():
                 self.wfile.write(body)
             def log_message(self, *args):
                 pass
-        ThreadingHTTPServer.request_queue_size = 100  # Linux resets some of a longer queue
-        server = ThreadingHTTPServer(("127.0.0.1", 0), S3)
+        server = web.Server(("127.0.0.1", 0), S3)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = boto3.client(
             "s3", region_name="us-east-1", endpoint_url="http://127.0.0.1:%d" % server.server_port,

@@ -29,14 +29,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 1024
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024  # Linux resets some connections of a longer queue
 
 
 def serve(scheme: str, together: int) -> str:
     """Serve in a thread; the URL. So many requests wait for each other before they are answered."""
     _Handler.together = threading.Barrier(together)
-    server = _Server(("127.0.0.1", 0), _Handler)
+    server = Server(("127.0.0.1", 0), _Handler)
     if scheme == "https":
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
