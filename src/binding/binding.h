@@ -149,6 +149,7 @@ bool runners_quiet(int64_t pause);
 bool runners_blocked(struct g *g);
 /* What a thread that is outside the interpreter does, from /proc. */
 enum activity runners_activity(pid_t tid);
+bool runners_may_wait(void);
 
 /* deadlock.c */
 int deadlock_init(void);

@@ -200,6 +200,9 @@ const struct host python_host = {
     .outside = outside,
     .activity = runners_activity,
     .interpreter_holder = interpreter_holder,
+#if PY_VERSION_HEX >= 0x030c0000 /* before, Swap does not touch the GIL */
+    .others_may_wait = runners_may_wait,
+#endif
     .block = block,
     .unblock = unblock,
     .interrupted = interrupt_signals,

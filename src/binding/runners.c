@@ -8,6 +8,7 @@
 #include <link.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #define AT_ONCE (MS / 5)
 #define LOOKS 12 /* outside so often while the interpreter is free: blocked in C */
 #define LONG_IN_C (1000 * MS)
+#define NO_THREAD_LINKS 2 /* of a directory: "." and the entry in its parent */
 
 /* ---- what a thread does, as the kernel sees it ---- */
 
@@ -60,6 +62,23 @@ enum activity runners_activity(pid_t tid) {
     }
     const char *state = read_about(tid, "stat", text, sizeof text) ? strrchr(text, ')') : NULL;
     return state && strncmp(state, ") R", 3) == 0 ? THREAD_RUNS : THREAD_SLEEPS;
+}
+
+static void count_native(struct g *g, void *n) {
+    (void)g;
+    ++*(int64_t *)n;
+}
+
+/* True if there is a thread besides the caller, one that runs goroutines, and those known to sleep. */
+bool runners_may_wait(void) {
+    struct stat task;
+    struct sched_stats s;
+    int64_t natives = 0;
+    if (stat("/proc/self/task", &task) != 0)
+        return true;
+    sched_stats(&s);
+    sched_each_native(count_native, &natives);
+    return (int64_t)task.st_nlink - NO_THREAD_LINKS - s.idle_threads - natives > 2;
 }
 
 /* ---- looks ---- */

@@ -259,9 +259,11 @@ static int64_t sleep_until(struct m *m) {
     rt_lock(&sched.lock);
     if (m->idle && (!sched.timer_m || sched.timer_m == m)) {
         if (sched.idle_p) {
+            int64_t patience = detour_wanted(DETOUR_TIMERS) ? TIMER_PATIENCE : 0;
             sched.timer_m = m;
-            atomic_store(&sched.timer_m_until, timers_next());
-            until = timers_next(); /* after the store: who arms an earlier one now sees it */
+            atomic_store(&sched.timer_m_until, timer_after(timers_next(), patience));
+            /* after the store: who arms an earlier one now sees it */
+            until = timer_after(timers_next(), patience);
         } else {
             timer_m_clear(m); /* those who have the Ps run the timers, and sysmon */
         }
@@ -329,6 +331,16 @@ static bool of_use_now(void) {
     return !sched_stopping() && sched.host->interpreter_holder() != HOLDER_WITH_P;
 }
 
+/* Beside a goroutine that is inside with a P, which runs them at its next switch: there, whom they wake goes
+ * on at once, and here it would wait for the interpreter. That may take long, so not for ever. */
+static bool leave_timers(void) {
+    int64_t late = rt_now() - timers_next();
+    if (late < 0 || late >= TIMER_PATIENCE || of_use_now())
+        return false;
+    detour_want(DETOUR_TIMERS);
+    return true;
+}
+
 /* Sleeps until there is a P for m and something to do.
  *
  * Who has queued goroutines from the poller and is of no use now, stays out of it: as long as others
@@ -346,7 +358,7 @@ static void sleep_idle(struct m *m) {
             rt_lock(&sched.lock);
             m_take(m, m->next_p);
             rt_unlock(&sched.lock);
-        } else if (result == NOTE_TIMEDOUT || (woken && of_use_now())) {
+        } else if (result == NOTE_TIMEDOUT ? !leave_timers() : woken && of_use_now()) {
             resumed = resume_with_p(m);
         }
         /* For those who were woken; and if the seat is empty now, for sysmon to watch it. */

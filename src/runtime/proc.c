@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -119,7 +120,7 @@ static bool fair_turn(struct p *p) {
 
 static struct g *next_without_g0(struct m *m) {
     struct p *p = m->own_p;
-    if (!p || m->dying || fair_turn(p) || !p_in_use(p) || sched_stopping())
+    if (!p || m->dying || fair_turn(p) || !p_in_use(p) || detour_wanted(UINT32_MAX))
         return NULL;
     return runq_get(&p->runq);
 }
@@ -316,10 +317,15 @@ static struct g *poll_descriptors(struct m *m, struct p *p) {
     return g ? g : same_again(m, LEAVE_PARK);
 }
 
-static struct g *find_on(struct m *m, struct p *p, bool polled) {
-    struct g *g = NULL;
+static void run_timers(void) {
+    detour_take(DETOUR_TIMERS);
     if (timers_next() != TIMER_NEVER)
         timers_run(rt_now());
+}
+
+static struct g *find_on(struct m *m, struct p *p, bool polled) {
+    struct g *g = NULL;
+    run_timers();
     if (fair_turn(p))
         g = fair_pick(p);
     if (!g)
@@ -337,9 +343,22 @@ static struct g *find_on(struct m *m, struct p *p, bool polled) {
     return g;
 }
 
+/* For as long as it takes a thread that waits for it to wake up. */
+static void offer_interpreter(struct m *m) {
+    const struct timespec ts = {.tv_nsec = 50000};
+    let_go(m);
+    if (!m->attached)
+        return;
+    m->attached = false;
+    sched.host->detach(m);
+    nanosleep(&ts, NULL);
+}
+
 /* A goroutine for this M, which has a P then. NULL: the M is to end. */
 static struct g *find_runnable(struct m *m) {
     for (bool polled = false;;) {
+        if (detour_take(DETOUR_OFFER))
+            offer_interpreter(m);
         struct p *p = m->own_p;
         if (p && !m->dying && p_in_use(p) && !sched_stopping()) {
             struct g *g = find_on(m, p, polled);
@@ -454,9 +473,9 @@ void sched_init(const struct host *host, int procs) {
 
 bool sched_started(void) { return atomic_load(&sched.ready); }
 
-void sched_stop(void) { atomic_store(&sched.stopping, true); }
+void sched_stop(void) { detour_want(DETOUR_STOPPING); }
 
-bool sched_stopping(void) { return atomic_load_explicit(&sched.stopping, memory_order_relaxed); }
+bool sched_stopping(void) { return detour_wanted(DETOUR_STOPPING); }
 
 void sched_look_lock(void) { rt_lock(&sched.lock); }
 

@@ -75,6 +75,9 @@ struct host {
     enum activity (*activity)(pid_t tid);
     /* sysmon, parallel == false: who holds the interpreter at this instant. */
     enum holder (*interpreter_holder)(void);
+    /* sysmon: whether a thread may wait for the interpreter that attach() gives no chance, as it lets go
+     * for too short a time. Then it is offered from time to time. NULL: there is no such thing. */
+    bool (*others_may_wait)(void);
     /* A thread is about to wait natively, or is back. block() returns the rt_now() time at which
      * poked() is to be called the first time (NOTE_FOREVER: only when poked). */
     int64_t (*block)(struct g *g);

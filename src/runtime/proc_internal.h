@@ -7,6 +7,14 @@
 #include "timer.h"
 
 #define MAX_PROCS 1024
+#define TIMER_PATIENCE 500000 /* ns */
+
+/* Why an M that switches must not jump straight to the next goroutine, but go by g0. */
+enum detour {
+    DETOUR_STOPPING = 1, /* for good */
+    DETOUR_TIMERS = 2,   /* they are late: who looks for work next runs them */
+    DETOUR_OFFER = 4,    /* others have waited for the interpreter */
+};
 
 struct glist {
     struct g *head, *tail;
@@ -38,7 +46,7 @@ struct sched {
     struct rt_lock lock; /* guards what is not atomic here */
     const struct host *host;
     _Atomic bool ready;
-    _Atomic bool stopping;
+    _Atomic uint32_t detour; /* enum detour */
 
     struct p *allp[MAX_PROCS]; /* append-only; [0, nallp) */
     _Atomic int nallp;
@@ -97,6 +105,17 @@ static inline void sched_full_fence(void) {
 static inline void counter_add(_Atomic uint64_t *c, uint64_t n) {
     atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+static inline bool detour_wanted(uint32_t which) {
+    return atomic_load_explicit(&sched.detour, memory_order_relaxed) & which;
+}
+
+static inline void detour_want(enum detour which) { atomic_fetch_or(&sched.detour, which); }
+
+/* Whether it was wanted: now it is not any more. */
+static inline bool detour_take(enum detour which) {
+    return detour_wanted(which) && (atomic_fetch_and(&sched.detour, ~(uint32_t)which) & which);
 }
 
 static inline struct p *m_p(struct m *m) {

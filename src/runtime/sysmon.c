@@ -24,7 +24,9 @@
 #define BLOCKED_AFTER (30 * US)
 #define COMPUTES_AFTER (300 * US)
 #define TIME_SLICE (10000 * US)
-#define TIMER_SLACK (200 * US) /* an idle M comes first */
+#define TIMER_SLACK (200 * US)
+#define TIMER_OVERDUE (2 * TIME_SLICE)
+#define OFFER_EVERY (5000 * US) /* CPython's switch interval */
 #define POLL_AFTER (10000 * US)
 #define SCAVENGE_AFTER (5000000000)
 #define SYSMON_STACK (128 << 10)
@@ -35,6 +37,7 @@ static struct {
     _Atomic bool running;
     struct note note; /* ends the deep sleep */
     int64_t delay;
+    int64_t offered; /* when the interpreter was, last */
     int rounds, quiet_rounds;
     sigset_t signals; /* as blocked where it was started: for the threads that it starts */
 } sysmon;
@@ -197,16 +200,36 @@ static bool fill_seat(int64_t now) {
     return start_idle_p() || (p && take(p, &sched.handoffs));
 }
 
-/* ---- the loop ---- */
+/* ---- those who wait for the interpreter ---- */
 
-/* When a timer is late, so that it is sysmon's. */
-static int64_t next_timer(void) {
-    int64_t next = timers_next();
-    return next > TIMER_NEVER - TIMER_SLACK ? TIMER_NEVER : next + TIMER_SLACK;
+/* A switch that exchanges thread states may give the interpreter back and take it again. Nobody wakes up
+ * as fast as that. And as it looks like a change of hands, who waits does not ask for it either, as
+ * CPython's threads do after 5 ms: they would wait for as long as goroutines switch. */
+static void offer_interpreter(int64_t now) {
+    if (!sched.host->others_may_wait || now - sysmon.offered < OFFER_EVERY)
+        return;
+    sysmon.offered = now;
+    if (sched.host->others_may_wait())
+        detour_want(DETOUR_OFFER);
 }
 
+/* ---- the loop ---- */
+
+/* When a timer is late, so that it is sysmon's. An idle M that waits for timers comes first. */
+static int64_t next_timer(void) {
+    bool watched = atomic_load(&sched.timer_m_until) != TIMER_NEVER;
+    return timer_after(timers_next(), watched ? 2 * TIMER_PATIENCE : TIMER_SLACK);
+}
+
+/* While others wait, a late timer is left to the M that switches next, or that gets a P for them: there, whom
+ * it wakes runs next. Woken from here, it would have to queue up behind all of them. */
 static void run_late_timers(int64_t now) {
-    if (next_timer() <= now)
+    int64_t next = next_timer();
+    if (next > now)
+        return;
+    if (sched_work_waits() && now - next < TIMER_OVERDUE)
+        detour_want(DETOUR_TIMERS);
+    else
         timers_run(now);
 }
 
@@ -214,6 +237,7 @@ static void look(void) {
     int64_t now = rt_now();
     run_late_timers(now);
     preempt(now); /* always: it also keeps the notes on who has run since when */
+    offer_interpreter(now);
     bool empty = poller_is_empty();
     if (empty)
         poll_late(now);
@@ -236,7 +260,7 @@ static void deep_sleep(void) {
     int64_t until = next_timer();
     atomic_store(&sysmon_until, until);
     until = next_timer(); /* armed before the store was seen */
-    if (!sched_work_waits() && !poller_is_empty() && !atomic_load(&sched.stopping)) {
+    if (!sched_work_waits() && !poller_is_empty() && !sched_stopping()) {
         int64_t scavenge = stack_idle_dirty() ? rt_now() + SCAVENGE_AFTER : NOTE_FOREVER;
         enum note_result r = note_sleep(&sysmon.note, scavenge < until ? scavenge : until);
         if (r == NOTE_TIMEDOUT && scavenge < until)
@@ -255,7 +279,7 @@ static void *sysmon_main(void *arg) {
     prctl(PR_SET_NAME, "sysmon");
     is_sysmon = true;
     sysmon.delay = LOOK_SHORT;
-    while (!atomic_load(&sched.stopping)) {
+    while (!sched_stopping()) {
         look();
         if (sysmon.quiet_rounds > ROUNDS_QUIET)
             deep_sleep();

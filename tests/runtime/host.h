@@ -192,6 +192,8 @@ static enum holder host_interpreter_holder(void) {
     return has_p ? HOLDER_WITH_P : HOLDER_WITHOUT_P;
 }
 
+static bool host_others_may_wait(void) { return config.gil; }
+
 static int64_t host_block(struct g *g) {
     (void)g;
     gil_release();
@@ -237,6 +239,7 @@ static struct host the_host = {
     .pinned = host_pinned,
     .outside = host_outside,
     .interpreter_holder = host_interpreter_holder,
+    .others_may_wait = host_others_may_wait,
     .block = host_block,
     .unblock = host_unblock,
     .interrupted = host_interrupted,

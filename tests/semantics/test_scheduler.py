@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from goroutines import Chan, debug, go, gomaxprocs, gosched, num_goroutine, run, sleep
-from helpers import eventually, in_run, on_procs, prints, procs, script, told
+from helpers import eventually, in_run, on_procs, prints, procs, script, slack, told
 
 from .support import parked, spawn
 
@@ -550,6 +550,65 @@ def test_two_that_hand_over_to_each_other_do_not_starve_a_third():
         return got
 
     assert on_procs(1, main) == "third"
+
+
+def take_turns(n):
+    """n goroutines take turns of some 0.3 ms. Returns a list with their number, and a stop."""
+    turns = [0]
+    stop = []
+
+    def busy():
+        while not stop:
+            sum(range(20_000))
+            turns[0] += 1
+            gosched()
+
+    for _ in range(n):
+        go(busy)
+    return turns, lambda: stop.append(1)
+
+
+@pytest.mark.parametrize("n_procs", [1, 2])
+def test_who_wakes_does_not_queue_up_behind_those_who_take_turns(n_procs):
+    """A late timer is run by the M that switches next, and whom it wakes is next, as in Go. Before,
+    whoever woke had to wait for 60 turns and more on one P, for up to thousands on two."""
+
+    def main():
+        turns, stop = take_turns(20)
+        waited = []
+        for _ in range(51):
+            before = turns[0]
+            sleep(0.001)
+            waited.append(turns[0] - before)
+        stop()
+        return sorted(waited)
+
+    waited = on_procs(n_procs, main)
+    assert waited[25] <= 30 * slack(1), waited
+
+
+def test_a_thread_gets_the_interpreter_from_those_who_take_turns():
+    """From Python 3.12 on, each switch gives the GIL back for less time than a thread needs to wake
+    up, and to who waits it looks like a change of hands: a thread got it every few seconds."""
+
+    def main():
+        _, stop = take_turns(20)
+        laps = []
+
+        def nap():
+            for _ in range(40):
+                time.sleep(0.001)
+                laps.append(1)
+
+        thread = spawn(nap)
+        eventually(lambda: len(laps) == 40, 10)
+        stop()
+        thread.join()  # which now has it for itself
+        return len(laps)
+
+    began = time.monotonic()
+    assert on_procs(1, main) == 40
+    assert time.monotonic() - began < slack(10)
 
 
 def test_idle_costs_no_cpu():
