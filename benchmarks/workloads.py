@@ -168,7 +168,7 @@ WORKLOADS = [
     Workload(
         "blocking",
         ["late beside 200 blocked, median", "late beside 200 blocked, p99"],
-        sizes(500, 3, 500),
+        sizes(1000, 3, 1000),
     ),
     Workload(
         "hogs",

@@ -149,6 +149,7 @@ bool runners_quiet(int64_t pause);
 bool runners_blocked(struct g *g);
 /* What a thread that is outside the interpreter does, from /proc. */
 enum activity runners_activity(pid_t tid);
+/* Whether a thread may wait for the GIL, as there is one that is not known to sleep. */
 bool runners_may_wait(void);
 
 /* deadlock.c */

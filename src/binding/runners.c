@@ -64,21 +64,18 @@ enum activity runners_activity(pid_t tid) {
     return state && strncmp(state, ") R", 3) == 0 ? THREAD_RUNS : THREAD_SLEEPS;
 }
 
-static void count_native(struct g *g, void *n) {
-    (void)g;
-    ++*(int64_t *)n;
-}
+static void count_asleep(struct g *g, void *n) { *(int64_t *)n += atomic_load(&g->native_asleep); }
 
-/* True if there is a thread besides the caller, one that runs goroutines, and those known to sleep. */
+/* A thread besides the caller, which is sysmon, and one that runs goroutines. */
 bool runners_may_wait(void) {
     struct stat task;
     struct sched_stats s;
-    int64_t natives = 0;
+    int64_t asleep = 0;
     if (stat("/proc/self/task", &task) != 0)
         return true;
     sched_stats(&s);
-    sched_each_native(count_native, &natives);
-    return (int64_t)task.st_nlink - NO_THREAD_LINKS - s.idle_threads - natives > 2;
+    sched_each_native(count_asleep, &asleep);
+    return (int64_t)task.st_nlink - NO_THREAD_LINKS - s.idle_threads - asleep > 2;
 }
 
 /* ---- looks ---- */

@@ -109,9 +109,16 @@ static bool claim_own(struct g *g, uint32_t with) {
     return parkword_claim(&g->park, with, 0, &word);
 }
 
+static enum note_result sleep_once(struct g *g, int64_t until) {
+    atomic_store_explicit(&g->native_asleep, true, memory_order_relaxed);
+    enum note_result result = note_sleep(&g->note, until);
+    atomic_store_explicit(&g->native_asleep, false, memory_order_relaxed);
+    return result;
+}
+
 static void sleep_natively(struct g *g, int64_t deadline, int64_t recheck) {
     for (;;) {
-        switch (note_sleep(&g->note, recheck < deadline ? recheck : deadline)) {
+        switch (sleep_once(g, recheck < deadline ? recheck : deadline)) {
         case NOTE_WOKEN:
             return;
         case NOTE_TIMEDOUT:

@@ -128,7 +128,8 @@ struct g {
     struct note note;                      /* native waits */
     struct g *natives_prev, *natives_next; /* guarded by the scheduler lock */
     int64_t native_deadline;
-    void *saved; /* the host's, of threads: thread state, exception */
+    _Atomic bool native_asleep; /* else it may want the host: woken, or looking at signals */
+    void *saved;                /* the host's, of threads: thread state, exception */
     void *stash;
 };
 
