@@ -1,7 +1,6 @@
 """Copies for channels made with by_value=True."""
 
 import copy
-import pickle
 import sys
 from types import FrameType, ModuleType
 from typing import Any
@@ -55,5 +54,9 @@ def by_value(value: Any) -> Any:
         return value
     try:
         return copy.deepcopy(value, _Memo())
-    except (copy.Error, pickle.PicklingError) as refused:
+    except Exception as refused:
+        import pickle  # only here: it takes a tenth of the time to import this package
+
+        if not isinstance(refused, (copy.Error, pickle.PicklingError)):
+            raise
         raise TypeError(f"cannot send by value: {refused}") from refused
