@@ -13,7 +13,7 @@
 #include "proc.h"
 #include "timer.h"
 
-/* ---- a goroutine, as Python sees it: at the high end of its stack (g->host) ---- */
+/* ---- a goroutine, as Python sees it: at the high end of its stack ---- */
 
 struct goroutine {
     /* Set to NULL under sched_look_lock() before the state is deleted: sysmon reads it. */
@@ -47,7 +47,12 @@ struct goroutine {
     struct inline_chunk chunk;
 };
 
-static inline struct goroutine *goroutine_of(struct g *g) { return g->host; }
+#define GOROUTINE_SIZE ((sizeof(struct goroutine) + 63) & ~(size_t)63)
+
+/* g has a stack. */
+static inline struct goroutine *goroutine_of(struct g *g) {
+    return (struct goroutine *)(g->stack.hi - GOROUTINE_SIZE);
+}
 
 /* The calling goroutine, or NULL on another thread. */
 static inline struct goroutine *current_goroutine(void) {

@@ -35,8 +35,8 @@ struct tally {
     int64_t states, goroutines, natives;
 };
 
-static void tally_native(struct g *g, void *arg) {
-    (void)g;
+static void tally_native(struct thread_g *t, void *arg) {
+    (void)t;
     ((struct tally *)arg)->natives++;
 }
 
@@ -203,12 +203,12 @@ int64_t deadlock_watch(struct g *g) {
 void deadlock_unwatch(struct g *g) { sched_unwatch(&g->note); }
 
 bool deadlock_poked(struct g *g, int64_t *recheck) {
-    host_thread_back(g->saved);
+    host_thread_back(thread_of(g)->saved);
     if (PyErr_CheckSignals() < 0)
         interrupt_stash(g, compat_fetch());
     *recheck = due ? due : NOTE_FOREVER;
     bool only_signals = due && rt_now() < due;
-    if (!g->stash && !only_signals && !run_under_way() && found(recheck, true)) {
+    if (!thread_of(g)->stash && !only_signals && !run_under_way() && found(recheck, true)) {
         PyObject *error = deadlock_error();
         if (error)
             interrupt_stash(g, error);
@@ -217,7 +217,7 @@ bool deadlock_poked(struct g *g, int64_t *recheck) {
     int64_t next = interrupt_next_look(&signal_pause);
     if (next < *recheck)
         *recheck = next;
-    bool stop = g->stash != NULL;
-    g->saved = PyEval_SaveThread();
+    bool stop = thread_of(g)->stash != NULL;
+    thread_of(g)->saved = PyEval_SaveThread();
     return stop;
 }

@@ -218,9 +218,9 @@ bool foreign_on_stack(struct g *g) {
     if (!texts.n)
         return false;
     const char *here = __builtin_frame_address(0);
-    if (here < g->stack.lo || here >= (char *)g->host)
+    if (here < g->stack.lo || here >= (char *)goroutine_of(g))
         return true; /* it has been put on another stack, and not by us */
-    if (!mentions_foreign((const uintptr_t *)here, g->host))
+    if (!mentions_foreign((const uintptr_t *)here, (const uintptr_t *)goroutine_of(g)))
         return false;
     return here - g->stack.lo < UNWINDER_ROOM || calls_foreign();
 }

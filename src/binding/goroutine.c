@@ -101,7 +101,7 @@ static void note_creator(const char *who, PyObject **code, int *lasti) {
 
 bool goroutine_alive(struct g *g) {
     enum g_status s = atomic_load(&g->status);
-    return s != G_IDLE && s != G_DEAD && g->host && goroutine_of(g)->ts;
+    return s != G_IDLE && s != G_DEAD && g->stack.hi && goroutine_of(g)->ts;
 }
 
 PyObject *goroutine_created_at(struct goroutine *gr) {

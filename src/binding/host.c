@@ -145,7 +145,7 @@ static int64_t block(struct g *g) {
     if (g->is_thread) {
         deadlock_note_caller();
         recheck = deadlock_watch(g);
-        g->saved = PyEval_SaveThread();
+        thread_of(g)->saved = PyEval_SaveThread();
     } else {
         goroutine_of(g)->blocked = PyEval_SaveThread();
     }
@@ -154,7 +154,7 @@ static int64_t block(struct g *g) {
 
 static void unblock(struct g *g) {
     if (g->is_thread) {
-        host_thread_back(g->saved);
+        host_thread_back(thread_of(g)->saved);
         deadlock_unwatch(g);
     } else {
         PyEval_RestoreThread(goroutine_of(g)->blocked);
@@ -188,7 +188,7 @@ static void thread_stop(struct m *m) {
 }
 
 const struct host python_host = {
-    .goroutine_size = (sizeof(struct goroutine) + 63) & ~(size_t)63,
+    .goroutine_size = GOROUTINE_SIZE,
     .parallel = false,
     .run = goroutine_run,
     .attach = attach,

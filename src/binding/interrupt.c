@@ -118,16 +118,16 @@ int interrupt_check(void) {
 }
 
 void interrupt_stash(struct g *g, PyObject *exc) {
-    if (g->stash)
+    if (thread_of(g)->stash)
         Py_DECREF(exc);
     else
-        g->stash = exc;
+        thread_of(g)->stash = exc;
 }
 
 static PyObject *take_stash(struct g *g) {
-    PyObject *exc = g ? g->stash : NULL;
+    PyObject *exc = g ? thread_of(g)->stash : NULL;
     if (g)
-        g->stash = NULL;
+        thread_of(g)->stash = NULL;
     return exc;
 }
 
@@ -182,11 +182,11 @@ void interrupt_after_success(void) {
 }
 
 bool interrupt_signals(struct g *g) {
-    host_thread_back(g->saved);
+    host_thread_back(thread_of(g)->saved);
     if (PyErr_CheckSignals() < 0)
         interrupt_stash(g, compat_fetch());
-    bool stop = g->stash != NULL;
-    g->saved = PyEval_SaveThread();
+    bool stop = thread_of(g)->stash != NULL;
+    thread_of(g)->saved = PyEval_SaveThread();
     return stop;
 }
 

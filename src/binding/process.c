@@ -11,7 +11,7 @@
 
 /* The interpreter deletes all thread states but one in the child, and would free these chunks. */
 static bool forget_chunk(struct g *g, void *current) {
-    if (g != current && g->host && goroutine_of(g)->ts)
+    if (g != current && g->stack.hi && goroutine_of(g)->ts)
         compat_drop_chunk(goroutine_of(g)->ts, &goroutine_of(g)->chunk);
     return true;
 }

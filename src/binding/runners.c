@@ -64,7 +64,7 @@ enum activity runners_activity(pid_t tid) {
     return state && strncmp(state, ") R", 3) == 0 ? THREAD_RUNS : THREAD_SLEEPS;
 }
 
-static void count_asleep(struct g *g, void *n) { *(int64_t *)n += atomic_load(&g->native_asleep); }
+static void count_asleep(struct thread_g *t, void *n) { *(int64_t *)n += atomic_load(&t->asleep); }
 
 /* A thread besides the caller, which is sysmon, and one that runs goroutines. */
 bool runners_may_wait(void) {

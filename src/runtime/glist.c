@@ -89,15 +89,14 @@ void sched_each_g(bool (*fn)(struct g *g, void *arg), void *arg) {
 static void drop_stack(struct g *g) {
     stack_free(g->stack);
     g->stack = (struct stack){0};
-    g->host = NULL;
 }
 
+static uint32_t kib(size_t nbytes) { return (uint32_t)((nbytes + 1023) / 1024); }
+
 static bool give_stack(struct g *g) {
-    g->stack_asked = atomic_load_explicit(&gs.stack_size, memory_order_relaxed);
-    if (stack_alloc(g->stack_asked, &g->stack) < 0)
-        return false;
-    g->host = g->stack.hi - sched.host->goroutine_size;
-    return true;
+    size_t size = atomic_load_explicit(&gs.stack_size, memory_order_relaxed);
+    g->stack_kib = kib(size);
+    return stack_alloc(size, &g->stack) == 0;
 }
 
 static struct p *current_p(void) {
@@ -116,7 +115,7 @@ static struct g *from_p(struct p *p) {
 
 /* A stack of another size than the one asked for now is not kept. */
 static bool right_size(struct g *g) {
-    return g->stack_asked == atomic_load_explicit(&gs.stack_size, memory_order_relaxed);
+    return g->stack_kib == kib(atomic_load_explicit(&gs.stack_size, memory_order_relaxed));
 }
 
 static void free_kept(struct g *g) {
@@ -137,7 +136,7 @@ struct g *g_new(void) {
         g = g_raw();
     if (!g)
         return NULL;
-    if (!g->host && !give_stack(g)) {
+    if (!g->stack.hi && !give_stack(g)) {
         g_raw_free(g);
         return NULL;
     }
@@ -186,7 +185,7 @@ void g_trim(struct p *p) {
 /* Other threads' destructors may run later and use channels: they get a new one. */
 static void thread_g_free(void *g) {
     this_thread_g = NULL;
-    free(g);
+    free(thread_of(g));
 }
 
 static void thread_key_make(void) { pthread_key_create(&gs.thread_key, thread_g_free); }
@@ -197,10 +196,10 @@ struct g *glist_thread_g(void) {
     if (g)
         return g;
     pthread_once(&gs.thread_key_once, thread_key_make);
-    g = aligned_alloc(64, (sizeof *g + 63) & ~(size_t)63);
-    if (!g)
+    struct thread_g *t = calloc(1, sizeof *t);
+    if (!t)
         return NULL;
-    memset(g, 0, sizeof *g);
+    g = &t->g;
     g->is_thread = true;
     g_set_status(g, G_RUNNING);
     pthread_setspecific(gs.thread_key, g);
@@ -214,7 +213,7 @@ void glist_nest(void) { this_thread_g = NULL; }
 
 void glist_unnest(struct g *outer) {
     if (this_thread_g && this_thread_g != outer)
-        free(this_thread_g);
+        free(thread_of(this_thread_g));
     this_thread_g = outer;
     pthread_setspecific(gs.thread_key, outer);
 }

@@ -39,17 +39,17 @@ int sched_runnable(int64_t *lengths, int n) {
     return procs;
 }
 
-void sched_each_native(void (*fn)(struct g *g, void *arg), void *arg) {
+void sched_each_native(void (*fn)(struct thread_g *t, void *arg), void *arg) {
     rt_lock(&sched.lock);
-    for (struct g *g = sched.natives; g; g = g->natives_next)
-        fn(g, arg);
+    for (struct thread_g *t = sched.natives; t; t = t->next)
+        fn(t, arg);
     rt_unlock(&sched.lock);
 }
 
 /* Scheduler lock held. */
 static bool natives_asleep(void) {
-    for (struct g *g = sched.natives; g; g = g->natives_next)
-        if (g->native_deadline != NOTE_FOREVER || park_claimed(g))
+    for (struct thread_g *t = sched.natives; t; t = t->next)
+        if (t->deadline != NOTE_FOREVER || park_claimed(&t->g))
             return false;
     return true;
 }

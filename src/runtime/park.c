@@ -81,25 +81,25 @@ static uint32_t resumed(struct g *g) {
 
 /* ---- native waits: threads that are no M, and goroutines wired to theirs ---- */
 
-static void natives_add(struct g *g, int64_t deadline) {
+static void natives_add(struct thread_g *t, int64_t deadline) {
     rt_lock(&sched.lock);
-    g->native_deadline = deadline;
-    g->natives_prev = NULL;
-    g->natives_next = sched.natives;
+    t->deadline = deadline;
+    t->prev = NULL;
+    t->next = sched.natives;
     if (sched.natives)
-        sched.natives->natives_prev = g;
-    sched.natives = g;
+        sched.natives->prev = t;
+    sched.natives = t;
     rt_unlock(&sched.lock);
 }
 
-static void natives_remove(struct g *g) {
+static void natives_remove(struct thread_g *t) {
     rt_lock(&sched.lock);
-    if (g->natives_prev)
-        g->natives_prev->natives_next = g->natives_next;
+    if (t->prev)
+        t->prev->next = t->next;
     else
-        sched.natives = g->natives_next;
-    if (g->natives_next)
-        g->natives_next->natives_prev = g->natives_prev;
+        sched.natives = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
     rt_unlock(&sched.lock);
 }
 
@@ -109,16 +109,16 @@ static bool claim_own(struct g *g, uint32_t with) {
     return parkword_claim(&g->park, with, 0, &word);
 }
 
-static enum note_result sleep_once(struct g *g, int64_t until) {
-    atomic_store_explicit(&g->native_asleep, true, memory_order_relaxed);
-    enum note_result result = note_sleep(&g->note, until);
-    atomic_store_explicit(&g->native_asleep, false, memory_order_relaxed);
+static enum note_result sleep_once(struct thread_g *t, int64_t until) {
+    atomic_store_explicit(&t->asleep, true, memory_order_relaxed);
+    enum note_result result = note_sleep(&t->g.note, until);
+    atomic_store_explicit(&t->asleep, false, memory_order_relaxed);
     return result;
 }
 
 static void sleep_natively(struct g *g, int64_t deadline, int64_t recheck) {
     for (;;) {
-        switch (sleep_once(g, recheck < deadline ? recheck : deadline)) {
+        switch (sleep_once(thread_of(g), recheck < deadline ? recheck : deadline)) {
         case NOTE_WOKEN:
             return;
         case NOTE_TIMEDOUT:
@@ -145,14 +145,14 @@ static void sleep_natively(struct g *g, int64_t deadline, int64_t recheck) {
 static uint32_t park_thread(struct g *g, int64_t deadline) {
     g_set_status(g, G_WAITING);
     note_clear(&g->note);
-    natives_add(g, deadline);
+    natives_add(thread_of(g), deadline);
     glist_nest();
     int64_t recheck = sched.host->block(g);
     if (!park_left(g))
         sleep_natively(g, deadline, recheck);
     sched.host->unblock(g);
     glist_unnest(g);
-    natives_remove(g);
+    natives_remove(thread_of(g));
     return resumed(g);
 }
 
@@ -235,7 +235,7 @@ static bool forget(struct g *g, void *current) {
 
 void park_fork_child(struct g *current) {
     sched_each_g(forget, current);
-    for (struct g *g = sched.natives; g; g = g->natives_next)
-        forget(g, NULL);
+    for (struct thread_g *t = sched.natives; t; t = t->next)
+        forget(&t->g, NULL);
     sched.natives = NULL;
 }

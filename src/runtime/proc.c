@@ -281,7 +281,7 @@ void sched_prepare_g(struct g *g) {
     atomic_store_explicit(&g->wired, 0, memory_order_relaxed);
     atomic_store_explicit(&g->park, 0, memory_order_relaxed);
     atomic_store_explicit(&g->id, atomic_fetch_add(&sched.last_id, 1) + 1, memory_order_relaxed);
-    context_init(&g->ctx, g->stack.lo, g->host, goroutine_entry);
+    context_init(&g->ctx, g->stack.lo, g->stack.hi - sched.host->goroutine_size, goroutine_entry);
 }
 
 /* ---- looking for work ---- */

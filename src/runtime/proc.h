@@ -48,7 +48,7 @@ enum activity {
 };
 
 struct host {
-    /* Bytes at the high end of each goroutine's stack that belong to the host (g->host). */
+    /* Bytes at the high end of each goroutine's stack that belong to the host. */
     size_t goroutine_size;
     /* Whether goroutines run in parallel inside the host (false: a GIL; then a running goroutine never
      * wakes another M, sysmon does when the interpreter is free). */
@@ -110,28 +110,35 @@ struct g {
     /* The park word: see park.c. */
     _Atomic uint64_t park;
     struct m *_Atomic m; /* valid while running */
-    void *host;          /* valid while it has a stack */
     struct stack stack;
-    size_t stack_asked; /* the size that was current then */
     _Atomic uint64_t id;
     _Atomic uint8_t status; /* enum g_status; for looking only */
-    bool is_thread;         /* stands for a thread that is no M: waits natively */
-    _Atomic uint32_t waits; /* how many are over */
+    bool is_thread;         /* it is a struct thread_g's */
     /* Its next wait is to end with WAKE_INTERRUPT before it begins; set and cleared by the host. */
     _Atomic bool interrupt_wanted;
     _Atomic bool started;   /* has run, or is running */
+    _Atomic uint32_t waits; /* how many are over */
     _Atomic uint32_t wired; /* > 0: must stay on its M; changed by itself only */
     bool wired_for_life;
-    bool kept; /* dead, with its thread state */
+    bool kept;          /* dead, with its thread state */
+    uint32_t stack_kib; /* the size that was current when it got its stack */
+    struct note note;   /* waits on an M that is kept, or without one */
     const char *_Atomic wait_reason;
-    _Atomic int64_t wait_since;            /* rt_now_coarse() */
-    struct note note;                      /* native waits */
-    struct g *natives_prev, *natives_next; /* guarded by the scheduler lock */
-    int64_t native_deadline;
-    _Atomic bool native_asleep; /* else it may want the host: woken, or looking at signals */
-    void *saved;                /* the host's, of threads: thread state, exception */
+    _Atomic int64_t wait_since; /* rt_now_coarse() */
+};
+
+/* Stands for a thread that is no M, which waits natively. */
+struct thread_g {
+    struct g g;
+    struct thread_g *prev, *next; /* of those that wait; guarded by the scheduler lock */
+    int64_t deadline;
+    _Atomic bool asleep; /* else it may want the host: woken, or looking at signals */
+    void *saved;         /* the host's: thread state, exception */
     void *stash;
 };
+
+/* g->is_thread */
+static inline struct thread_g *thread_of(struct g *g) { return (struct thread_g *)g; }
 
 /* ---- P ---- */
 
@@ -266,7 +273,7 @@ void sched_each_g(bool (*fn)(struct g *g, void *arg), void *arg);
 /* Calls fn for each M, under the scheduler lock. */
 void sched_each_m(void (*fn)(struct m *m, void *arg), void *arg);
 /* Calls fn for each thread that waits natively, under the scheduler lock. */
-void sched_each_native(void (*fn)(struct g *g, void *arg), void *arg);
+void sched_each_native(void (*fn)(struct thread_g *t, void *arg), void *arg);
 
 /* No goroutine runs or can run: all Ps idle, nothing queued, nobody without a P, no useful timer,
  * no native waiter with a deadline or already woken. A snapshot: whoever asks excludes other threads. */

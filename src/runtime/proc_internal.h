@@ -69,7 +69,7 @@ struct sched {
 
     /* Goroutines that run without a P: blocked outside the host when it was taken, or preempted. */
     int64_t without_p;
-    struct g *natives; /* threads that wait natively */
+    struct thread_g *natives; /* those that wait */
 
     struct note *_Atomic watcher;
     _Atomic bool watcher_armed;

@@ -118,10 +118,12 @@ struct work {
     bool pinned;
 };
 
+#define WORK_SIZE ((sizeof(struct work) + 63) / 64 * 64)
+
 static _Atomic long host_freed;
 static _Atomic bool host_interrupt_natives;
 
-static struct work *work_of(struct g *g) { return g->host; }
+static struct work *work_of(struct g *g) { return (struct work *)(g->stack.hi - WORK_SIZE); }
 
 static void leave_current(struct m *m) {
     struct work *w = m->host;
@@ -229,7 +231,7 @@ static void host_thread_stop(struct m *m) {
 }
 
 static struct host the_host = {
-    .goroutine_size = (sizeof(struct work) + 63) / 64 * 64,
+    .goroutine_size = WORK_SIZE,
     .parallel = true,
     .run = host_run,
     .attach = host_attach,
