@@ -120,7 +120,7 @@ stress: $(VENV)/.installed
 	scripts/stress.sh $(PY) $(or $(TIMES),1)
 
 cpython-tests: $(VENV)/.installed
-	$(PY) scripts/cpython_tests.py $(TESTS)
+	$(PY) scripts/cpython_tests.py $(ARGS) $(TESTS)
 
 # All of it, whatever fails.
 lint: $(VENV)/.lint

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """CPython's own tests, run in the main goroutine with everything patched.
 
-    .venv-3.13/bin/python scripts/cpython_tests.py [MODULE ...]
+    .venv-3.13/bin/python scripts/cpython_tests.py [-j MODULES_AT_A_TIME] [MODULE ...]
 
 Each module of CPython's test package runs in a process of its own, under `goroutines run`. What
 does not pass there is run again by plain Python. What passes only in plain Python must be in
@@ -9,6 +9,7 @@ cpython_tests.toml, with the reason, and what is there must not pass. Exit statu
 as expected and, of all modules, fewer than 3 % of the tests are listed.
 """
 
+import argparse
 import faulthandler
 import json
 import os
@@ -19,6 +20,7 @@ import tempfile
 import tomllib
 import unittest
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -152,7 +154,10 @@ def report_of(path: Path) -> tuple[set[str], set[str]]:
 
 
 @dataclass
-class Tally:
+class Outcome:
+    """Of one module."""
+
+    lines: list[str] = field(default_factory=list)
     ran: int = 0
     exempted: int = 0
     wrong: int = 0
@@ -189,7 +194,7 @@ def start(command: list[str], folder: str, output: Path) -> int | None:
         process.wait()
 
 
-def run(module: str, lists: Lists, tally: Tally) -> None:
+def run(module: str, lists: Lists) -> Outcome:
     """Run the module in a process of its own; what does not pass, once more in plain Python."""
     with tempfile.TemporaryDirectory(prefix="cpython-tests-") as folder:
         output, patched, plain = (Path(folder, name) for name in ("output", "patched", "plain"))
@@ -198,9 +203,7 @@ def run(module: str, lists: Lists, tally: Tally) -> None:
         text = output.read_text(errors="replace")
         if status != 0:
             how = "hangs" if status is None else f"ended with {status}"
-            print(f"{text[-5000:]}\n{module}: {how}", flush=True)
-            tally.wrong += 1
-            return
+            return Outcome([text[-5000:], f"{module}: {how}"], wrong=1)
         passed, rest = report_of(patched)
         listed = {name for name in lists.exempt if name.startswith(f"{module}.")}
         gone = listed - passed - rest
@@ -208,34 +211,39 @@ def run(module: str, lists: Lists, tally: Tally) -> None:
             start([*program, str(plain), str(patched)], folder, Path(folder, "plain-output"))
             rest &= report_of(plain)[0]
     failed = rest - listed
-    if failed:
-        print(text[text.find(unittest.TextTestResult.separator1) :])
-    for name in sorted(failed):
-        print(f"  FAILED: {name}")
-    for name in sorted(listed & passed):
-        print(f"  PASSED, though it is listed: {name}")
-    for name in sorted(gone):
-        print(f"  listed, but there is no such test: {name}")
-    print(f"{module}: {len(passed | rest)} tests, {len(rest)} exempted", flush=True)
-    tally.ran += len(passed | rest)
-    tally.exempted += len(rest)
-    tally.wrong += len(failed) + len(listed & passed) + len(gone)
+    lines = [text[text.find(unittest.TextTestResult.separator1) :]] if failed else []
+    lines += [f"  FAILED: {name}" for name in sorted(failed)]
+    lines += [f"  PASSED, though it is listed: {name}" for name in sorted(listed & passed)]
+    lines += [f"  listed, but there is no such test: {name}" for name in sorted(gone)]
+    lines += [f"{module}: {len(passed | rest)} tests, {len(rest)} exempted"]
+    wrong = len(failed) + len(listed & passed) + len(gone)
+    return Outcome(lines, len(passed | rest), len(rest), wrong)
 
 
-def main(modules: list[str]) -> int:
+def main(at_a_time: int, modules: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children must not ignore it
-    lists, tally = read_lists(), Tally()
-    for module in modules:
-        for part in modules_in(module):
-            run(part, lists, tally)
-    share = 100 * tally.exempted / max(tally.ran, 1)
-    print(f"exempted: {tally.exempted} of {tally.ran} tests ({share:.2f} %)")
+    lists = read_lists()
+    parts = [part for module in modules for part in modules_in(module)]
+    ran = exempted = wrong = 0
+    with ThreadPoolExecutor(at_a_time) as pool:
+        for outcome in pool.map(lambda part: run(part, lists), parts):
+            print("\n".join(outcome.lines), flush=True)
+            ran += outcome.ran
+            exempted += outcome.exempted
+            wrong += outcome.wrong
+    share = 100 * exempted / max(ran, 1)
+    print(f"exempted: {exempted} of {ran} tests ({share:.2f} %)")
+    print(f"{ran - wrong} passed, {wrong} failed")
     too_many = modules == MODULES and share >= MOST_EXEMPTED
-    return 1 if tally.wrong or too_many else 0
+    return 1 if wrong or too_many else 0
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]) if sys.argv[4:] else None)
     else:
-        sys.exit(main(sys.argv[1:] or MODULES))
+        parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+        parser.add_argument("-j", type=int, default=1, metavar="MODULES_AT_A_TIME")
+        parser.add_argument("modules", nargs="*", metavar="MODULE", default=MODULES)
+        arguments = parser.parse_args()
+        sys.exit(main(arguments.j, arguments.modules))
