@@ -55,6 +55,7 @@ PyObject *chan_incoming(void *word) { return is_tick(word) ? tick_to_float(word)
 typedef struct {
     PyObject_HEAD
     ChanObject *chan;
+    PyObject *weakrefs;
 } ViewObject;
 
 static PyObject *view_new(PyTypeObject *type, ChanObject *c) {
@@ -412,6 +413,8 @@ static int view_traverse(PyObject *self, visitproc visit, void *arg) {
 static void view_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, view_dealloc);
+    if (((ViewObject *)self)->weakrefs)
+        PyObject_ClearWeakRefs(self);
     Py_CLEAR(((ViewObject *)self)->chan);
     Py_TYPE(self)->tp_free(self);
     Py_TRASHCAN_END;
@@ -511,6 +514,7 @@ PyTypeObject Chan_Type = {
         .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,   \
         .tp_dealloc = view_dealloc,                                                                \
         .tp_traverse = view_traverse,                                                              \
+        .tp_weaklistoffset = offsetof(ViewObject, weakrefs),                                       \
         .tp_repr = chan_repr,                                                                      \
         .tp_as_number = &as_number,                                                                \
         .tp_as_sequence = &as_sequence,                                                            \

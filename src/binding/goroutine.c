@@ -334,10 +334,10 @@ static void ends_by_itself(struct goroutine *gr) {
 
 static void finish(struct goroutine *gr, PyObject *result) {
     PyObject *exc = result ? NULL : compat_fetch();
-    Py_CLEAR(gr->fn);
     Py_CLEAR(gr->args);
     Py_CLEAR(gr->kwnames);
     if (gr->is_main) {
+        Py_CLEAR(gr->fn);
         run_main_ended(gr, result, exc);
         return;
     }
@@ -348,6 +348,7 @@ static void finish(struct goroutine *gr, PyObject *result) {
         ends_by_itself(gr);
         run_goroutine_failed(gr, exc);
     }
+    Py_CLEAR(gr->fn); /* a WaitGroup counts it off: after the hook */
 }
 
 /* The forking goroutine is all there is in the child: with it the process ends, as after main. */

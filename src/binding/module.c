@@ -67,10 +67,11 @@ static PyObject *num_goroutine(PyObject *module, PyObject *unused) {
 
 static size_t stack_asked; /* 0: the default */
 
-static PyObject *stack_size(PyObject *module, PyObject *args) {
+static PyObject *stack_size(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
+    static char *names[] = {"nbytes", NULL};
     PyObject *arg = Py_None;
-    if (!PyArg_ParseTuple(args, "|O:stack_size", &arg))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:stack_size", names, &arg))
         return NULL;
     size_t before = stack_asked;
     if (arg != Py_None) {
@@ -88,8 +89,12 @@ static PyObject *stack_size(PyObject *module, PyObject *args) {
     return PyLong_FromSize_t(before);
 }
 
-static PyObject *set_max_threads(PyObject *module, PyObject *arg) {
+static PyObject *set_max_threads(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
+    static char *names[] = {"n", NULL};
+    PyObject *arg;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:set_max_threads", names, &arg))
+        return NULL;
     Py_ssize_t n = PyNumber_AsSsize_t(arg, NULL);
     if (n == -1 && PyErr_Occurred())
         return NULL;
@@ -152,12 +157,12 @@ static PyMethodDef methods[] = {
      PyDoc_STR("num_goroutine()\n--\n\nThe number of goroutines that are alive.")},
     {"gomaxprocs", FN(gomaxprocs), METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("gomaxprocs(n=None)\n--\n\nGet, or set, the number of Ps; returns the previous "
-               "number. ValueError below 1.")},
-    {"stack_size", stack_size, METH_VARARGS,
-     PyDoc_STR("stack_size(nbytes=None, /)\n--\n\nLike threading.stack_size(), for new goroutines: "
+               "number. ValueError below 1; there are 1024 at most.")},
+    {"stack_size", FN(stack_size), METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("stack_size(nbytes=None)\n--\n\nLike threading.stack_size(), for new goroutines: "
                "0 is the default size.")},
-    {"set_max_threads", set_max_threads, METH_O,
-     PyDoc_STR("set_max_threads(n, /)\n--\n\nThe most OS threads the runtime may have; returns the "
+    {"set_max_threads", FN(set_max_threads), METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("set_max_threads(n)\n--\n\nThe most OS threads the runtime may have; returns the "
                "previous limit.")},
     {"lock_os_thread", lock_os_thread, METH_NOARGS,
      PyDoc_STR("lock_os_thread()\n--\n\nWire the calling goroutine to its OS thread, until as many "

@@ -139,17 +139,19 @@ struct selecting {
 };
 
 static int mark_used(struct selecting *s) {
-    for (Py_ssize_t i = 0; i < s->n; i++) {
-        if (Py_TYPE(s->args[i]) != &Case_Type) {
-            PyErr_Format(PyExc_TypeError,
-                         "select() takes cases, recv(ch) or send(ch, value), and not %s "
-                         "(default and timeout are keywords)",
-                         Py_TYPE(s->args[i])->tp_name);
-            return -1;
-        }
-        ((CaseObject *)s->args[i])->used = true;
-    }
-    return 0;
+    PyObject *wrong = NULL;
+    for (Py_ssize_t i = s->n - 1; i >= 0; i--)
+        if (Py_TYPE(s->args[i]) == &Case_Type)
+            ((CaseObject *)s->args[i])->used = true;
+        else
+            wrong = s->args[i];
+    if (!wrong)
+        return 0;
+    PyErr_Format(PyExc_TypeError,
+                 "select() takes cases, recv(ch) or send(ch, value), and not %s "
+                 "(default and timeout are keywords)",
+                 Py_TYPE(wrong)->tp_name);
+    return -1;
 }
 
 static int parse_keywords(struct selecting *s, PyObject *kwnames) {

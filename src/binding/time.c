@@ -80,9 +80,16 @@ static PyObject *py_gosched(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static PyObject *py_sleep(PyObject *module, PyObject *arg) {
+static PyObject *py_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *kwnames) {
+    Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (n != 1 ||
+        (kwnames && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "seconds"))) {
+        PyErr_SetString(PyExc_TypeError, "sleep() takes one argument, seconds");
+        return NULL;
+    }
     double seconds;
-    if (to_double(arg, "sleep()'s argument", &seconds) < 0)
+    if (to_double(args[0], "sleep()'s argument", &seconds) < 0)
         return NULL;
     if (seconds <= 0)
         return py_gosched(module, NULL);
@@ -404,8 +411,8 @@ void func_timers_fork_child(void) {
 PyMethodDef time_methods[] = {
     {"gosched", py_gosched, METH_NOARGS,
      PyDoc_STR("gosched()\n--\n\nYield the processor to other goroutines.")},
-    {"sleep", py_sleep, METH_O,
-     PyDoc_STR("sleep(seconds, /)\n--\n\nPark for at least that many seconds; <= 0 is a yield.")},
+    {"sleep", (PyCFunction)(void (*)(void))py_sleep, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("sleep(seconds)\n--\n\nPark for at least that many seconds; <= 0 is a yield.")},
     {"_check_timeout", check_timeout, METH_O, NULL},
     {"_timer_new", timer_new, METH_VARARGS, NULL},
     {"_timer_stop", timer_stop_py, METH_O, NULL},

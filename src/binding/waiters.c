@@ -123,7 +123,9 @@ static void member_done(MemberObject *member) {
 static PyObject *member_call(PyObject *self, PyObject *args, PyObject *kwargs) {
     MemberObject *member = (MemberObject *)self;
     PyObject *result = PyObject_Call(member->fn, args, kwargs);
-    member_done(member);
+    if (result)
+        member_done(member);
+    /* Else when the goroutine drops it: then the excepthook has been called. */
     return result;
 }
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from . import patch
 from ._core import GoroutineExit, _die_of_interrupt, _patch, gomaxprocs, run
+from ._forked import code_of_exit, leave
 
 USAGE = """\
 usage: goroutines run [--procs N] [--no-patch] [--main-thread]
@@ -237,29 +238,17 @@ def _report(exc: BaseException) -> None:
         _report_failed_hook(failure, exc)
 
 
-def _code_of(left: SystemExit) -> int:
-    """The exit code; a message is printed."""
-    if left.code is None or isinstance(left.code, int):
-        return left.code or 0
-    sys.stdout.flush()
-    print(left.code, file=sys.stderr)
-    return 1
-
-
-_INTERRUPTED = -1
-
-
-def _code_after(exc: BaseException) -> int:
-    """Deal with what has escaped the program: the exit code."""
+def _code_after(exc: BaseException) -> int | None:
+    """Deal with what has escaped the program: the exit code, None for death by SIGINT."""
     try:
         if isinstance(exc, SystemExit):
-            return _code_of(exc)
+            return code_of_exit(exc)
         if isinstance(exc, GoroutineExit):
             return 0
         _report(exc)
     except SystemExit as left:
-        return _code_of(left)
-    return _INTERRUPTED if isinstance(exc, KeyboardInterrupt) else 1
+        return code_of_exit(left)
+    return None if isinstance(exc, KeyboardInterrupt) else 1
 
 
 def _wait_for_threads() -> None:
@@ -274,9 +263,9 @@ def _wait_for_threads() -> None:
             traceback.print_exception(_without_our_frames(exc))
 
 
-def _top_level(start: Callable[[], None]) -> int:
-    """The main goroutine; returns the exit code."""
-    code = 0
+def _top_level(start: Callable[[], None]) -> int | None:
+    """Run the program. Returns as _code_after()."""
+    code: int | None = 0
     try:
         start()
     except BaseException as exc:
@@ -285,15 +274,23 @@ def _top_level(start: Callable[[], None]) -> int:
     return code
 
 
-def _finish(code: int) -> NoReturn:
-    if code == _INTERRUPTED:
+def _main_goroutine(start: Callable[[], None]) -> int | None:
+    pid = os.getpid()
+    code = _top_level(start)
+    if os.getpid() != pid:
+        leave(code)  # run() is not there, in a forked child
+    return code
+
+
+def _finish(code: int | None) -> NoReturn:
+    if code is None:
         sys.excepthook = lambda *_: None  # it has been reported
         _die_of_interrupt()
         code = 1
     sys.exit(code)
 
 
-def _run(args: list[str]) -> int:
+def _run(args: list[str]) -> int | None:
     options = _parse_options(args)
     start = _parse_program(args)
     if options.procs is not None:
@@ -304,7 +301,7 @@ def _run(args: list[str]) -> int:
         return _top_level(start)
     _patch("main goroutine")
     try:
-        return run(_top_level, start)
+        return run(_main_goroutine, start)
     except BaseException as exc:
         return _code_after(exc)
 

@@ -13,6 +13,7 @@ https://pkg.go.dev/sync
 """
 
 import functools
+import threading
 import time
 from collections.abc import Callable, Hashable
 from types import TracebackType
@@ -106,7 +107,9 @@ class Cond:
         is called.
         """
         _check_timeout(timeout)
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None
+        if timeout is not None:
+            end = time.monotonic() + float(min(timeout, threading.TIMEOUT_MAX))
         while not (result := predicate()):
             left = None if end is None else max(0.0, end - time.monotonic())
             try:

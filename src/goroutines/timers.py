@@ -20,7 +20,11 @@ class Timer:
     """Sends the time.monotonic() instant on .chan, once, after that many seconds."""
 
     __module__ = "goroutines"
-    __slots__ = {"_func": "after_func()'s timer", "chan": "Where the instant is sent."}
+    __slots__ = {
+        "__weakref__": "For weakref.ref().",
+        "_func": "after_func()'s timer",
+        "chan": "Where the instant is sent.",
+    }
 
     chan: RecvChan[float]
 
@@ -60,7 +64,7 @@ class Ticker:
     """
 
     __module__ = "goroutines"
-    __slots__ = {"chan": "Where the ticks are sent."}
+    __slots__ = {"__weakref__": "For weakref.ref().", "chan": "Where the ticks are sent."}
 
     chan: RecvChan[float]
 
@@ -69,10 +73,13 @@ class Ticker:
 
     @staticmethod
     def _checked(seconds: float) -> float:
-        # Not everybody heeds the annotation.
-        if isinstance(seconds, (int, float)) and seconds <= 0:  # type: ignore[redundant-expr]
+        try:
+            positive = seconds > 0 or seconds != seconds
+        except TypeError:
+            positive = True  # the core says what it thinks of it, as of NaN
+        if not positive:
             raise ValueError("a Ticker's interval must be positive")
-        return seconds  # the core says what it thinks of other types
+        return seconds
 
     def stop(self) -> None:
         """No more ticks. The channel stays open."""

@@ -86,6 +86,11 @@ def test_packages_directories_and_archives(program, tmp_path):
         "import sys; sys.exit()",
         "import sys; sys.exit(7)",
         "import sys; sys.exit('message')",
+        "import sys; sys.exit(-1)",
+        "import sys; sys.exit(257)",
+        "import sys; sys.exit(True)",
+        "import sys; sys.stdout = None; sys.exit('bye')",
+        "import sys; sys.stderr = None; sys.exit('bye')",
         "raise SystemExit(None)",
         "def f():\n    1 / 0\nf()",
         "x =",
@@ -100,6 +105,23 @@ def test_packages_directories_and_archives(program, tmp_path):
     ],
 )
 def test_ends(source, program, tmp_path):
+    same(program(source), cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "end", ["sys.exit(3)", "sys.exit('bye')", "1 / 0", "pass", "raise KeyboardInterrupt"]
+)
+def test_ends_of_forked_children(end, program, tmp_path):
+    source = f"""
+        import atexit, os, sys, warnings
+        warnings.simplefilter("ignore")  # there are threads
+        pid = os.fork()
+        if pid == 0:
+            atexit.register(print, "atexit", flush=True)
+            {end}
+        else:
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
     same(program(source), cwd=tmp_path)
 
 

@@ -30,6 +30,18 @@ def test_each_view_has_the_methods_of_its_direction_only():
     assert hasattr(c.receiver, "__iter__")
 
 
+def test_views_can_be_referred_to_weakly():
+    c, called = Chan(), []
+    for name in "sender", "receiver":
+        view = getattr(c, name)
+        ref = weakref.ref(view, called.append)
+        assert ref() is view
+        del view
+        gc.collect()
+        assert ref() is None
+    assert len(called) == 2
+
+
 def test_views_of_one_channel_are_equal():
     a, b = Chan(), Chan()
     assert a.sender == a.sender and a.receiver == a.receiver

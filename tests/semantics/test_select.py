@@ -676,6 +676,17 @@ def test_each_dropped_case_warns():
     assert len(warned(lambda: ignore(recv(Chan()), send(Chan(), 1), recv(Chan())))) == 3
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_cases_beside_a_wrong_argument_do_not_warn(place):
+    def wrong():
+        cases = [recv(Chan()), send(Chan(), 1)]
+        cases.insert(place, Chan())
+        with pytest.raises(TypeError, match="Chan"):
+            select(*cases)
+
+    assert warned(wrong) == []
+
+
 def test_cases_that_are_made_again_and_again_warn_again_and_again():
     """Dead cases are used again: what one has been through must not show in the next."""
 

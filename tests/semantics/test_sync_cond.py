@@ -1,9 +1,12 @@
 """Cond: wait, notify, and the lock that is held again whatever ends the wait."""
 
 import gc
+import math
 import threading
 import time
 import weakref
+from decimal import Decimal
+from fractions import Fraction
 
 import goroutines as G
 import pytest
@@ -68,6 +71,13 @@ def test_a_negative_timeout_is_a_value_error(timeout):
         assert c.lock.locked()
     with pytest.raises(ValueError):
         c.wait(timeout)
+
+
+@pytest.mark.parametrize("timeout", [Decimal(1), Fraction(1, 2), 10**400, math.inf])
+def test_timeouts_of_other_kinds(timeout):
+    c = Cond()
+    with c:
+        assert c.wait_for(lambda: 7, timeout) == 7
 
 
 @pytest.mark.parametrize("make", [Mutex, threading.Lock, threading.RLock])

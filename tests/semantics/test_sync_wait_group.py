@@ -157,6 +157,27 @@ def test_an_escaped_exception_says_where_it_was_started():
     assert f"{__file__}:{line_of(main, 2)}" in args.created_at and "main" in args.created_at
 
 
+def test_the_hook_has_been_called_when_the_wait_is_over():
+    """So that who waits knows of all failures."""
+
+    def main():
+        w = WaitGroup()
+        w.go(lambda: 1 / 0)
+        w.wait(10)
+        return len(seen)
+
+    def slow(args):
+        G.sleep(0.05)
+        seen.append(args)
+
+    before, seen = G.excepthook, []
+    G.excepthook = slow
+    try:
+        assert G.run(main) == 1
+    finally:
+        G.excepthook = before
+
+
 def test_one_that_never_begins_is_counted_off():
     """At the end of run: its cleanup may wait for the group."""
     w, seen = WaitGroup(), []

@@ -12,6 +12,7 @@ from goroutines import (
     Chan,
     debug,
     go,
+    gomaxprocs,
     gosched,
     lock_os_thread,
     recv,
@@ -549,6 +550,17 @@ def test_threads_that_are_idle_are_used_again():
 
 
 # ------------------------------------------------------------------ stack_size
+
+
+@in_run
+def test_settings_by_keyword():
+    stack_size(nbytes=stack_size(nbytes=1 << 20))
+    set_max_threads(n=set_max_threads(n=100))
+    gomaxprocs(n=gomaxprocs(n=2))
+    sleep(seconds=0.001)
+    for wrong in {"second": 1}, {}, {"seconds": 1, "more": 2}:
+        with pytest.raises(TypeError, match="sleep"):
+            sleep(**wrong)
 
 
 @in_run

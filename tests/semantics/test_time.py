@@ -5,6 +5,8 @@ import math
 import threading
 import time
 import weakref
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from goroutines import (
@@ -326,10 +328,22 @@ def test_a_ticker_ticks():
     assert all(isinstance(i, float) for i in instants)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, -0.0])
+@pytest.mark.parametrize("seconds", [0, -1, -0.0, Fraction(0), Decimal(-1), float("-inf")])
 def test_a_ticker_of_nothing(seconds):
     with pytest.raises(ValueError):
         Ticker(seconds)
+
+
+@pytest.mark.parametrize("make", [Timer, Ticker, after, lambda s: after_func(s, print)])
+def test_timers_can_be_referred_to_weakly(make):
+    timer = make(3600)
+    ref = weakref.ref(timer)
+    assert ref() is timer
+    if isinstance(timer, (Timer, Ticker)):
+        timer.stop()
+    del timer
+    gc.collect()
+    assert ref() is None
 
 
 @in_run

@@ -168,7 +168,14 @@ print("parent", G.run(main), flush=True)
 
 
 @pytest.mark.parametrize(
-    ("end", "code"), [("sys.exit(5)", 5), ("raise ValueError('in the child')", 1), ("return", 0)]
+    ("end", "code"),
+    [
+        ("sys.exit(5)", 5),
+        ("sys.exit(-1)", 255),
+        ("raise ValueError('in the child')", 1),
+        ("return", 0),
+        ("raise KeyboardInterrupt", -2),
+    ],
 )
 def test_exit_codes_of_a_forked_goroutine(end, code):
     done = script(
