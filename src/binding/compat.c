@@ -1,5 +1,7 @@
 #include "compat.h"
 
+#include <sched.h>
+
 static bool no_trash(PyThreadState *ts) {
 #if PY_VERSION_HEX >= 0x030d0000
     return !ts->delete_later;
@@ -123,6 +125,15 @@ PyThreadState *compat_new_state(void) {
     return ts;
 }
 
+/* A thread makes its state without the GIL, and puts it in front of the list before it is complete: that
+ * takes a moment. */
+PyThreadState *compat_newest_state(void) {
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
+    while (!__atomic_load_n(&ts->_initialized, __ATOMIC_ACQUIRE))
+        sched_yield();
+    return ts;
+}
+
 PyObject *compat_fetch(void) {
     PyObject *type, *value, *tb;
     PyErr_Fetch(&type, &value, &tb);
@@ -149,6 +160,10 @@ void compat_swap(PyThreadState *ts) { PyThreadState_Swap(ts); }
 void compat_attach(PyThreadState *ts) { PyEval_RestoreThread(ts); }
 
 PyThreadState *compat_new_state(void) { return PyThreadState_New(PyInterpreterState_Main()); }
+
+PyThreadState *compat_newest_state(void) {
+    return PyInterpreterState_ThreadHead(PyInterpreterState_Main());
+}
 
 PyObject *compat_fetch(void) { return PyErr_GetRaisedException(); }
 

@@ -76,6 +76,9 @@ static inline bool compat_attached(PyThreadState *ts) {
 /* A new thread state; NULL when memory is out. The GIL is not needed. */
 PyThreadState *compat_new_state(void);
 
+/* The newest of all, from which PyThreadState_Next() leads to the others. With the GIL. */
+PyThreadState *compat_newest_state(void);
+
 /* From the attached state to another one. */
 void compat_swap(PyThreadState *ts);
 /* From no attached state. */

@@ -42,7 +42,7 @@ static void tally_native(struct thread_g *t, void *arg) {
 
 static struct tally tally(void) {
     struct tally t = {0};
-    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    PyThreadState *ts = compat_newest_state();
     for (; ts; ts = PyThreadState_Next(ts)) {
         t.states++;
         t.goroutines += stack_owns((void *)ts->thread_id);
@@ -71,7 +71,7 @@ static int64_t python_threads(void) {
 static int64_t states_in_use(void) {
     int64_t n = 0;
     int held = compat_hold_collector(); /* frame objects are allocated */
-    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    PyThreadState *ts = compat_newest_state();
     for (; ts; ts = PyThreadState_Next(ts)) {
         if (stack_owns((void *)ts->thread_id))
             continue;

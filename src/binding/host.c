@@ -217,7 +217,7 @@ unsigned long main_thread_ident(void) { return main_ident; }
 
 /* Called by the main thread, or by another one that imports the package first. */
 int host_init(void) {
-    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
+    PyThreadState *ts = compat_newest_state();
     for (; ts; ts = PyThreadState_Next(ts))
         main_state = ts; /* the oldest is the last */
     PyObject *main_thread = helper("threading", "main_thread");

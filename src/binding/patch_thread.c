@@ -201,7 +201,7 @@ PATCH_BODY(set_sentinel_body) {
 PATCH(thread_set_sentinel, "_thread", NULL, "_set_sentinel", set_sentinel_body, EVERYWHERE)
 
 static int note_sentinels(void) {
-    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    PyThreadState *ts = compat_newest_state();
     for (; ts; ts = PyThreadState_Next(ts)) {
         PyObject *lock = ts->on_delete_data ? PyWeakref_GetObject(ts->on_delete_data) : Py_None;
         if (lock != Py_None && patch_lock_released_by_c(lock) < 0)

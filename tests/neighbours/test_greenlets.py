@@ -91,6 +91,8 @@ def test_sqlalchemy_s_asyncio_engine(procs):
     fine(
         """
         import asyncio
+        # Not by several at once: importlib sets it in its parent after others can have it.
+        import sqlalchemy.dialects.sqlite.aiosqlite
         from sqlalchemy import Integer, String, select
         from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
         from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column

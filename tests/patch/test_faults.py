@@ -282,10 +282,10 @@ def main():
     number = old.fileno()
     spare = [os.dup(0) for _ in range(20)]
     {close}(number)
-    new, peer = socket.socketpair()
-    if peer.fileno() == number:
-        new, peer = peer, new
-    assert new.fileno() == number
+    # Three: another thread may have the number for a moment.
+    pairs = [socket.socketpair() for _ in range(3)]
+    ends = [(a, b) for pair in pairs for a, b in (pair, pair[::-1])]
+    new, peer = next((a, b) for a, b in ends if a.fileno() == number)
     new.settimeout({timeout})
     receive = in_background(new.recv, 10)
     assert raised(result).errno == errno.EBADF
