@@ -331,11 +331,16 @@ static bool of_use_now(void) {
     return !sched_stopping() && sched.host->interpreter_holder() != HOLDER_WITH_P;
 }
 
-/* Beside a goroutine that is inside with a P, which runs them at its next switch: there, whom they wake goes
- * on at once, and here it would wait for the interpreter. That may take long, so not for ever. */
+/* There is no timer to be run here: somebody else has done it. Or a goroutine is inside with a P and will, at
+ * its next switch: there, whom they wake goes on at once, and here it would wait for the interpreter. That
+ * may take long, so not for ever. */
 static bool leave_timers(void) {
     int64_t late = rt_now() - timers_next();
-    if (late < 0 || late >= TIMER_PATIENCE || of_use_now())
+    if (late < 0) {
+        detour_take(DETOUR_TIMERS);
+        return true;
+    }
+    if (late >= TIMER_PATIENCE || of_use_now())
         return false;
     detour_want(DETOUR_TIMERS);
     return true;

@@ -102,6 +102,15 @@ static void take_up(struct m *m, struct p *p, struct g *g) {
     counter_add(&p->switches, 1);
 }
 
+/* The M was outside. What it has now it need not offer soon: others would get all of it. */
+static void entered(struct m *m) {
+    m->attached = true;
+    if (sched.host->others_may_wait) {
+        atomic_store_explicit(&sched.entered, rt_now(), memory_order_relaxed);
+        detour_take(DETOUR_OFFER);
+    }
+}
+
 /* First thing after a jump to a goroutine. */
 static void resumed(void) {
     struct m *m = rt_m();
@@ -110,7 +119,8 @@ static void resumed(void) {
         return;
     }
     sched.host->attach(m, m_curg(m));
-    m->attached = true;
+    if (!m->attached)
+        entered(m);
     finish_leaving(m);
 }
 
@@ -347,8 +357,6 @@ static struct g *find_on(struct m *m, struct p *p, bool polled) {
 static void offer_interpreter(struct m *m) {
     const struct timespec ts = {.tv_nsec = 50000};
     let_go(m);
-    if (!m->attached)
-        return;
     m->attached = false;
     sched.host->detach(m);
     nanosleep(&ts, NULL);
@@ -357,7 +365,7 @@ static void offer_interpreter(struct m *m) {
 /* A goroutine for this M, which has a P then. NULL: the M is to end. */
 static struct g *find_runnable(struct m *m) {
     for (bool polled = false;;) {
-        if (detour_take(DETOUR_OFFER))
+        if (m->attached && detour_take(DETOUR_OFFER))
             offer_interpreter(m);
         struct p *p = m->own_p;
         if (p && !m->dying && p_in_use(p) && !sched_stopping()) {

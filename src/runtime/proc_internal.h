@@ -47,6 +47,7 @@ struct sched {
     const struct host *host;
     _Atomic bool ready;
     _Atomic uint32_t detour; /* enum detour */
+    _Atomic int64_t entered; /* when an M last came into the interpreter */
 
     struct p *allp[MAX_PROCS]; /* append-only; [0, nallp) */
     _Atomic int nallp;

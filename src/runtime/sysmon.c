@@ -25,7 +25,7 @@
 #define COMPUTES_AFTER (300 * US)
 #define TIME_SLICE (10000 * US)
 #define TIMER_SLACK (200 * US)
-#define TIMER_OVERDUE (2 * TIME_SLICE)
+#define TIMER_OVERDUE (5000 * US)
 #define OFFER_EVERY (5000 * US) /* CPython's switch interval */
 #define POLL_AFTER (10000 * US)
 #define SCAVENGE_AFTER (5000000000)
@@ -206,7 +206,9 @@ static bool fill_seat(int64_t now) {
  * as fast as that. And as it looks like a change of hands, who waits does not ask for it either, as
  * CPython's threads do after 5 ms: they would wait for as long as goroutines switch. */
 static void offer_interpreter(int64_t now) {
-    if (!sched.host->others_may_wait || now - sysmon.offered < OFFER_EVERY)
+    int64_t entered = atomic_load_explicit(&sched.entered, memory_order_relaxed);
+    int64_t since = entered > sysmon.offered ? entered : sysmon.offered;
+    if (!sched.host->others_may_wait || now - since < OFFER_EVERY)
         return;
     sysmon.offered = now;
     if (sched.host->others_may_wait())
@@ -221,13 +223,18 @@ static int64_t next_timer(void) {
     return timer_after(timers_next(), watched ? 2 * TIMER_PATIENCE : TIMER_SLACK);
 }
 
-/* While others wait, a late timer is left to the M that switches next, or that gets a P for them: there, whom
- * it wakes runs next. Woken from here, it would have to queue up behind all of them. */
+static bool others_first(void) {
+    return sched_work_waits() ||
+           (!sched.host->parallel && sched.host->interpreter_holder() == HOLDER_WITH_P);
+}
+
+/* While others run, or wait, a late timer is left for a while to the M that switches next, or that gets a P
+ * for them: there, whom it wakes runs next. Woken from here, it would have to queue up behind all of them. */
 static void run_late_timers(int64_t now) {
     int64_t next = next_timer();
     if (next > now)
         return;
-    if (sched_work_waits() && now - next < TIMER_OVERDUE)
+    if (now - next < TIMER_OVERDUE && others_first())
         detour_want(DETOUR_TIMERS);
     else
         timers_run(now);
