@@ -8,8 +8,6 @@ typedef struct {
     PyObject *weakrefs;
 } AtomicIntObject;
 
-#define FN(f) (PyCFunction)(void (*)(void)) f
-
 /* An exact int, a new reference; NULL with TypeError. */
 static PyObject *exact(PyObject *o) {
     PyObject *index = PyNumber_Index(o);

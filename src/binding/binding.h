@@ -211,6 +211,9 @@ void func_timers_stop_all(void);
 void func_timers_fork_child(void);
 static inline bool is_tick(void *word) { return (uintptr_t)word & 1; }
 
+/* A function of another signature, as a PyMethodDef holds it. */
+#define FN(f) (PyCFunction)(void (*)(void)) f
+
 /* args.c */
 /* f(name=..., ...), by position or by name: out[i] is set, borrowed, for those given. -1 with TypeError. */
 int parse_optional(const char *f, const char *const *names, int n, PyObject *const *args,

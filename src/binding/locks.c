@@ -221,8 +221,6 @@ static PyObject *mutex_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 #define FAST (METH_FASTCALL | METH_KEYWORDS)
-#define FN(f) (PyCFunction)(void (*)(void)) f
-
 static PyMethodDef mutex_methods[] = {
     {"acquire", FN(mutex_acquire), FAST,
      PyDoc_STR(

@@ -140,12 +140,12 @@ static void member_dealloc(PyObject *self) {
 }
 
 static PyMethodDef member_methods[] = {
-    {"start", (PyCFunction)(void (*)(void))member_start, METH_FASTCALL | METH_KEYWORDS,
+    {"start", FN(member_start), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("start(fn, *args, **kwargs): once. When it has ended, on_end(value, None) or "
                "on_end(None, exception) is called in the goroutine; unless that returns True, the "
                "exception goes where those of other goroutines go.")},
     {"started", member_started, METH_NOARGS, PyDoc_STR("Whether start() has succeeded.")},
-    {"interrupt", (PyCFunction)(void (*)(void))member_interrupt, METH_FASTCALL,
+    {"interrupt", FN(member_interrupt), METH_FASTCALL,
      PyDoc_STR("interrupt(again=False): raise GoroutineExit in it; one that has not begun never "
                "runs. Only the first call does anything, unless `again`.")},
     {"lost", member_lost, METH_O,

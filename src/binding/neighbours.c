@@ -65,7 +65,7 @@ static void look_for_greenlet(PyObject *module) {
     if (!type)
         return;
     greenlet_switch = exchange(method_of(type, "switch"), METH_VARARGS | METH_KEYWORDS,
-                               (PyCFunction)(void (*)(void))switch_wired);
+                               FN(switch_wired));
     greenlet_throw = exchange(method_of(type, "throw"), METH_VARARGS, throw_wired);
     Py_DECREF(type);
 }
@@ -133,7 +133,7 @@ int neighbours_init(void) {
     if (!imp)
         return -1;
     PyCFunction old = exchange(function_of(imp, "create_dynamic"), METH_FASTCALL,
-                               (PyCFunction)(void (*)(void))create_and_look);
+                               FN(create_and_look));
     create_dynamic = (fastcall)(void (*)(void))old;
     exec_dynamic = exchange(function_of(imp, "exec_dynamic"), METH_O, exec_and_look);
     Py_DECREF(imp);

@@ -115,12 +115,12 @@ static PyObject *wait_writable(PyObject *module, PyObject *args, PyObject *kwarg
 #define KEYWORDS (METH_VARARGS | METH_KEYWORDS)
 
 PyMethodDef netpoll_methods[] = {
-    {"wait_readable", (PyCFunction)(void (*)(void))wait_readable, KEYWORDS,
+    {"wait_readable", FN(wait_readable), KEYWORDS,
      PyDoc_STR("wait_readable($module, /, fd, timeout=None)\n--\n\n"
                "Wait until fd, an int or an object with fileno(), has something to read, or its "
                "end.\n\nTimeoutError after timeout seconds; OSError (EBADF) if fd is not open. "
                "Regular files are always ready.")},
-    {"wait_writable", (PyCFunction)(void (*)(void))wait_writable, KEYWORDS,
+    {"wait_writable", FN(wait_writable), KEYWORDS,
      PyDoc_STR("wait_writable($module, /, fd, timeout=None)\n--\n\n"
                "Wait until fd, an int or an object with fileno(), can be written to.\n\n"
                "TimeoutError after timeout seconds; OSError (EBADF) if fd is not open. Regular "

@@ -82,14 +82,16 @@ static PyObject *py_gosched(PyObject *module, PyObject *unused) {
 
 static PyObject *py_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *kwnames) {
-    Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-    if (n != 1 ||
-        (kwnames && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "seconds"))) {
+    static const char *const names[] = {"seconds"};
+    PyObject *arg = NULL;
+    if (parse_optional("sleep", names, 1, args, nargs, kwnames, &arg) < 0)
+        return NULL;
+    if (!arg) {
         PyErr_SetString(PyExc_TypeError, "sleep() takes one argument, seconds");
         return NULL;
     }
     double seconds;
-    if (to_double(args[0], "sleep()'s argument", &seconds) < 0)
+    if (to_double(arg, "sleep()'s argument", &seconds) < 0)
         return NULL;
     if (seconds <= 0)
         return py_gosched(module, NULL);
@@ -411,7 +413,7 @@ void func_timers_fork_child(void) {
 PyMethodDef time_methods[] = {
     {"gosched", py_gosched, METH_NOARGS,
      PyDoc_STR("gosched()\n--\n\nYield the processor to other goroutines.")},
-    {"sleep", (PyCFunction)(void (*)(void))py_sleep, METH_FASTCALL | METH_KEYWORDS,
+    {"sleep", FN(py_sleep), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("sleep(seconds)\n--\n\nPark for at least that many seconds; <= 0 is a yield.")},
     {"_check_timeout", check_timeout, METH_O, NULL},
     {"_timer_new", timer_new, METH_VARARGS, NULL},

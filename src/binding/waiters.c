@@ -4,8 +4,6 @@
 #include "notify.h"
 
 #define FAST (METH_FASTCALL | METH_KEYWORDS)
-#define FN(f) (PyCFunction)(void (*)(void)) f
-
 /* ---- results ---- */
 
 /* 0, or -1 with an exception. */

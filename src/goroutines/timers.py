@@ -74,10 +74,10 @@ class Ticker:
     @staticmethod
     def _checked(seconds: float) -> float:
         try:
-            positive = seconds > 0 or seconds != seconds
+            nothing = seconds <= 0
         except TypeError:
-            positive = True  # the core says what it thinks of it, as of NaN
-        if not positive:
+            nothing = False  # the core says what it thinks of it, as of NaN
+        if nothing:
             raise ValueError("a Ticker's interval must be positive")
         return seconds
 

@@ -185,7 +185,7 @@ void g_trim(struct p *p) {
 /* Other threads' destructors may run later and use channels: they get a new one. */
 static void thread_g_free(void *g) {
     this_thread_g = NULL;
-    free(thread_of(g));
+    free(g);
 }
 
 static void thread_key_make(void) { pthread_key_create(&gs.thread_key, thread_g_free); }

@@ -205,7 +205,7 @@ static bool fill_seat(int64_t now) {
 /* A switch that exchanges thread states may give the interpreter back and take it again. Nobody wakes up
  * as fast as that. And as it looks like a change of hands, who waits does not ask for it either, as
  * CPython's threads do after 5 ms: they would wait for as long as goroutines switch. */
-static void offer_interpreter(int64_t now) {
+static void ask_for_offer(int64_t now) {
     int64_t entered = atomic_load_explicit(&sched.entered, memory_order_relaxed);
     int64_t since = entered > sysmon.offered ? entered : sysmon.offered;
     if (!sched.host->others_may_wait || now - since < OFFER_EVERY)
@@ -244,7 +244,7 @@ static void look(void) {
     int64_t now = rt_now();
     run_late_timers(now);
     preempt(now); /* always: it also keeps the notes on who has run since when */
-    offer_interpreter(now);
+    ask_for_offer(now);
     bool empty = poller_is_empty();
     if (empty)
         poll_late(now);
