@@ -4,10 +4,10 @@
  * that has run for 10 ms while others wait, runs the timers that nobody else has time for, and sees to
  * it that somebody asks the poller.
  *
- * How often it looks: every 20 us while it finds something to do, then less and less often, down to
- * every 400 us, while goroutines run. When for a while nobody has waited behind a running goroutine,
- * nor for a descriptor with nobody in the poller, it sleeps until the next timer is due or until
- * somebody queues a goroutine (sched_kick). */
+ * How often it looks: every 20 us while it finds something to do, then less and less often while goroutines
+ * run: every 400 us, and after 40 ms every millisecond, as each look takes the processor from somebody. When
+ * for a while nobody has waited behind a running goroutine, nor for a descriptor with nobody in the
+ * poller, it sleeps until the next timer is due or until somebody queues a goroutine (sched_kick). */
 #include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -19,7 +19,9 @@
 #define US 1000
 #define LOOK_SHORT (20 * US)
 #define LOOK_LONG (400 * US)
-#define ROUNDS_SHORT 50 /* looks without a find before they become rarer */
+#define LOOK_RARE (1000 * US)
+#define ROUNDS_SHORT 50 /* looks without a find before they become rarer, */
+#define ROUNDS_LONG 150 /* and before they become rare */
 #define ROUNDS_QUIET 3  /* looks without anybody waiting before the deep sleep */
 #define BLOCKED_AFTER (30 * US)
 #define COMPUTES_AFTER (300 * US)
@@ -37,6 +39,8 @@ static struct {
     _Atomic bool running;
     struct note note; /* ends the deep sleep */
     int64_t delay;
+    bool suspects;   /* somebody may be blocked, */
+    bool confirming; /* and this look is to tell */
     int64_t offered; /* when the interpreter was, last */
     int rounds, quiet_rounds;
     sigset_t signals; /* as blocked where it was started: for the threads that it starts */
@@ -106,8 +110,7 @@ static bool blocked(struct p *p, bool interpreter_free, int64_t now) {
     if (!p->outside_since || p->outside_tick != tick) {
         p->outside_tick = tick;
         p->outside_since = interpreter_free ? now : 0;
-        if (interpreter_free)
-            sysmon.delay = LOOK_SHORT; /* to make sure soon */
+        sysmon.suspects |= interpreter_free;
         return false;
     }
     return now - p->outside_since >= BLOCKED_AFTER && sleeps(p, tid, now);
@@ -240,8 +243,11 @@ static void run_late_timers(int64_t now) {
         timers_run(now);
 }
 
+static int64_t longest_delay(void) { return sysmon.rounds > ROUNDS_LONG ? LOOK_RARE : LOOK_LONG; }
+
 static void look(void) {
     int64_t now = rt_now();
+    sysmon.suspects = false;
     run_late_timers(now);
     preempt(now); /* always: it also keeps the notes on who has run since when */
     ask_for_offer(now);
@@ -251,11 +257,23 @@ static void look(void) {
     bool waits = sched_work_waits();
     bool did = waits ? put_to_work(now) : empty && fill_seat(now);
     sysmon.quiet_rounds = waits || empty ? 0 : sysmon.quiet_rounds + 1;
-    sysmon.rounds = did ? 0 : sysmon.rounds + 1;
+    sysmon.rounds = did ? 0 : sysmon.rounds > ROUNDS_LONG ? sysmon.rounds : sysmon.rounds + 1;
     if (did)
         sysmon.delay = LOOK_SHORT;
     else if (!waits || sysmon.rounds > ROUNDS_SHORT)
-        sysmon.delay = 2 * sysmon.delay < LOOK_LONG ? 2 * sysmon.delay : LOOK_LONG;
+        sysmon.delay = 2 * sysmon.delay < longest_delay() ? 2 * sysmon.delay : longest_delay();
+}
+
+/* Most who are suspected are on their way back: one look more, and no reason to hurry from then on. Nor does
+ * a timer wait for the next of the rare looks. */
+static int64_t until_next_look(void) {
+    sysmon.confirming = sysmon.suspects && !sysmon.confirming;
+    if (sysmon.confirming)
+        return sysmon.delay < BLOCKED_AFTER ? sysmon.delay : BLOCKED_AFTER;
+    if (sysmon.delay <= LOOK_LONG)
+        return sysmon.delay;
+    int64_t due = next_timer() - rt_now();
+    return due < LOOK_LONG ? LOOK_LONG : due < sysmon.delay ? due : sysmon.delay;
 }
 
 /* Nothing to watch: to be woken by sysmon_wake(), or by the time a timer is late. Stacks that nobody
@@ -291,7 +309,7 @@ static void *sysmon_main(void *arg) {
         if (sysmon.quiet_rounds > ROUNDS_QUIET)
             deep_sleep();
         else
-            pause_for(sysmon.delay);
+            pause_for(until_next_look());
     }
     return NULL;
 }

@@ -663,6 +663,45 @@ def test_idle_costs_no_cpu():
     assert float(done.stdout) < 0.05, told(done)
 
 
+def test_sysmon_looks_rarely_when_it_finds_nothing():
+    """Though at each look somebody may be in a short system call, as in a busy server."""
+    done = script(
+        """
+        import os, time
+        from pathlib import Path
+        import goroutines as G
+
+        def looks():
+            for task in Path("/proc/self/task").iterdir():
+                if (task / "comm").read_text().strip() == "sysmon":
+                    status = (task / "status").read_text()
+                    return int(status.split("voluntary_ctxt_switches:")[1].split()[0])
+
+        def calls_until(end):
+            null = os.open("/dev/null", os.O_WRONLY)
+            while time.monotonic() < end:
+                for _ in range(20):
+                    os.write(null, b"x")
+                G.gosched()
+
+        def main():
+            for _ in range(3):
+                G.go(calls_until, time.monotonic() + 3)
+            calls_until(time.monotonic() + 0.5)
+            seen = [looks()]
+            for _ in range(12):
+                calls_until(time.monotonic() + 0.2)
+                seen.append(looks())
+            return min(b - a for a, b in zip(seen, seen[1:]))
+
+        G.gomaxprocs(1)
+        print(G.run(main))
+        """
+    )
+    assert done.returncode == 0, told(done)
+    assert int(done.stdout) < 500, told(done)  # 200, and some to make sure; was 1,900
+
+
 def test_an_import_starts_no_thread():
     prints(
         """
