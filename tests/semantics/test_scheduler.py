@@ -699,7 +699,8 @@ def test_sysmon_looks_rarely_when_it_finds_nothing():
         """
     )
     assert done.returncode == 0, told(done)
-    assert int(done.stdout) < 500, told(done)  # 200, and some to make sure; was 1,900
+    # 200, and some to make sure; more beside other programs, which hold threads up. Was 1,900.
+    assert int(done.stdout) < 1000, told(done)
 
 
 def test_an_import_starts_no_thread():

@@ -24,7 +24,7 @@ from goroutines import (
     select,
     sleep,
 )
-from helpers import eventually, in_run, on_procs, prints, procs
+from helpers import eventually, in_run, on_procs, prints, procs, slack
 
 from .support import PLACES, Closed, Nothing, at, hooked, parked, take
 
@@ -84,7 +84,7 @@ def test_sleepers_wake_in_order():
     out = Chan(int, 10)
 
     def body(i):
-        sleep(0.05 * i)
+        sleep(slack(0.05) * i)
         out.send(i)
 
     for i in (3, 1, 4, 2, 5):
