@@ -225,7 +225,7 @@ G.run(main)
 def test_writing_more_than_there_is_room_for(procs):
     run(
         f"""
-DATA = os.urandom(1000) * {scaled(500, 200)}
+DATA = os.urandom(1000) * {scaled(500, 400)}
 
 def through_buffer(w):
     f = io.BufferedWriter(w, 1000)
@@ -928,7 +928,7 @@ def lines():
 def tick():
     for _ in range(20):
         time.sleep(0.01)
-    print("[IO wait" in debug.stacks(), debug.stats().threads < 10, flush=True)
+    print("[" "IO wait" in debug.stacks(), debug.stats().threads < 10, flush=True)
 threading.Thread(target=tick).start()
 for line in {read}:
     print(line if isinstance(line, str) else line.decode(), end="")
