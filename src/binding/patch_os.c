@@ -43,9 +43,20 @@ static int fd_of(PyObject *o) {
 
 /* ---- one at a time ---- */
 
-static struct inside *insiders; /* in a built-in that reads; key: the descriptor */
+/* In a built-in that reads; key: the descriptor. The next one waits in the semaroot, and not for the descriptor,
+ * which may be ready as long as the one inside has not got the GIL back: those who wait would not let it. */
+static struct inside *insiders;
 
-static void *key_of(int fd) { return (void *)(intptr_t)fd; }
+/* Odd, so that it is no object's address; not one of patch_socket.c's. */
+static void *key_of(int fd) { return (void *)((uintptr_t)fd << 5 | 3); }
+
+static bool nobody_inside(void *key) { return !inside_any(insiders, key); }
+
+/* 0 or EINTR. */
+static int wait_until_alone(void *key) {
+    struct waiter me = {0};
+    return waited_errno(semaroot_wait(&me, key, nobody_inside, key, "IO wait", NOTE_FOREVER, 0));
+}
 
 void patch_descriptors_fork_child(void) { insiders = NULL; }
 
@@ -56,14 +67,14 @@ bool patch_fails_at_once(int fd, int wrong) {
     return flags < 0 || flags & O_NONBLOCK || (flags & O_ACCMODE) == wrong;
 }
 
-/* 0: the built-in may be called now. */
+/* 0: the built-in may be called now; it says what is wrong, too. */
 static int wait_readable(int fd) {
     for (;;) {
         int err = netpoll_look(fd, NETPOLL_READ);
         if (err == EAGAIN ? patch_fails_at_once(fd, O_WRONLY)
-                          : err != 0 || !inside_any(insiders, key_of(fd)))
-            return 0; /* ready, or not to wait for: the built-in says what is wrong */
-        err = patch_wait(fd, NETPOLL_READ, NOTE_FOREVER);
+                          : err != 0 || nobody_inside(key_of(fd)))
+            return 0;
+        err = err ? patch_wait(fd, NETPOLL_READ, NOTE_FOREVER) : wait_until_alone(key_of(fd));
         if (err == EINTR || err == EBADF)
             return err;
         if (err)
@@ -80,6 +91,7 @@ PyObject *patch_read_when_ready(struct patch *p, int fd, PyObject *self, PyObjec
     inside_enter(&insiders, &me, key_of(fd));
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     inside_leave(&insiders, &me);
+    semaroot_wake_all(me.key);
     return result;
 }
 

@@ -186,13 +186,14 @@ def test_eventfd():
 def main():
     fd = os.eventfd(0)
     f = open(fd, "rb", 0)
-    done = [started(f.read, 8) for _ in range(3)]
+    read = G.Chan(capacity=3)
+    for _ in range(3):
+        G.go(lambda: read.send(f.read(8)))
     parked(3)
     with open(fd, "wb", 0, closefd=False) as g:
         for i in (1, 2, 3):
-            assert g.write(i.to_bytes(8, sys.byteorder)) == 8
-            G.sleep(0.05)
-    assert sum(int.from_bytes(c.recv(), sys.byteorder) for c in done[:3]) == 6
+            value = i.to_bytes(8, sys.byteorder)
+            assert g.write(value) == 8 and read.recv(timeout=20) == value
 
 G.run(main)
 """

@@ -44,8 +44,8 @@ def test_undo_is_exact():
     """Every definition, slot and attribute of the modules is what it was."""
     run(
         """
-        import ctypes, sys
-        import _io, _queue, _signal, _sqlite3, _thread, posix, queue, signal, sqlite3, threading, time
+        import _io, _queue, _signal, _sqlite3, _thread, ctypes, posix, sys
+        import queue, signal, sqlite3, threading, time
 
         class Def(ctypes.Structure):
             _fields_ = [("name", ctypes.c_char_p), ("meth", ctypes.c_void_p)]
