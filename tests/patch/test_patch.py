@@ -85,7 +85,7 @@ def test_undo_is_exact():
         assert before == after, {k for k in before if before[k] != after.get(k)}
         changed = {k for k in before if before[k] != patched[k]}
         assert ("BufferedReader", "slots") in changed
-        assert ("_io", "FileIO", "readinto") in changed
+        assert (_io.__name__, "FileIO", "readinto") in changed
         assert ("time", "sleep") in changed and ("_thread", "RLock", "acquire") in changed
         # No attribute was replaced.
         assert all(before[k][0] == patched[k][0] for k in before if "slots" not in k)
