@@ -42,7 +42,6 @@ struct goroutine {
     int64_t looks_since;
     uint32_t looks_waits;   /* ... during the run after that many waits (run.c) */
     PyThreadState *blocked; /* native waits */
-    struct inside *files;   /* buffered ones that it is in a call of (patch_buffered.c) */
     PyObject *waits_for;    /* the lock it waits for, which is kept alive by who waits; or NULL */
     struct inline_chunk chunk;
 };

@@ -186,11 +186,13 @@ bool patch_seconds(PyObject *seconds, int64_t *ns) {
 
 /* ---- groups ---- */
 
+#define LISTS 8
+
 struct group {
     const char *name;
-    struct patch *const *lists[6];
+    struct patch *const *lists[LISTS];
+    struct patch_slot *const *slots;
     int (*install)(void); /* after the built-ins were found, before they are exchanged */
-    void (*undo)(void);
     bool installed;
 };
 
@@ -198,23 +200,38 @@ static int install_threading(void) {
     return patch_locks_install() < 0 || patch_threads_install() < 0 ? -1 : 0;
 }
 
+static int install_select(void) {
+    return patch_selects_install() < 0 || patch_files_install() < 0 ? -1 : 0;
+}
+
 static struct group groups[] = {
     {"time", {patch_time}},
     {"socket",
      {patch_sockets, patch_socket_closes, patch_buffered},
+     patch_buffered_slots,
      .install = patch_sockets_install},
-    {"ssl", {patch_ssl, patch_socket_closes, patch_buffered}, .install = patch_ssl_install},
+    {"ssl",
+     {patch_ssl, patch_socket_closes, patch_buffered},
+     patch_buffered_slots,
+     .install = patch_ssl_install},
     {"threading", {patch_locks, patch_queues, patch_threads}, .install = install_threading},
-    {"select", {patch_selects, patch_closes}, .install = patch_selects_install},
-    {"os", {patch_descriptors, patch_children, patch_closes}},
-    /* Its modules' own calls: Popen.communicate() selects, Popen.wait(timeout) sleeps. */
+    {"select", {patch_selects, patch_closes, patch_file_closes}, .install = install_select},
+    {"os",
+     {patch_descriptors, patch_files, patch_buffered, patch_children, patch_closes,
+      patch_file_closes},
+     patch_buffered_slots,
+     .install = patch_files_install},
+    /* Its modules' own calls: Popen.communicate() selects, Popen.wait(timeout) sleeps, and its pipes are
+     * buffered files. */
     {"subprocess",
-     {patch_children, patch_descriptors, patch_selects, patch_closes, patch_time},
-     .install = patch_selects_install},
+     {patch_children, patch_descriptors, patch_files, patch_buffered, patch_selects, patch_closes,
+      patch_file_closes, patch_time},
+     patch_buffered_slots,
+     .install = install_select},
     {"signal", {patch_signals}},
     /* Of `goroutines run`, whatever else it patches. */
     {"main goroutine", {patch_signals, patch_main}, .install = patch_main_install},
-    {"sqlite3", .install = patch_sqlite3_install, .undo = patch_sqlite3_undo},
+    {"sqlite3", .slots = patch_connections},
 };
 
 #define GROUPS (sizeof groups / sizeof *groups)
@@ -228,7 +245,7 @@ static struct group *group_named(PyObject *name) {
 
 /* Calls fn for each patch of a group until it returns something else than 0. */
 static int each(struct group *group, int (*fn)(struct patch *p)) {
-    for (size_t i = 0; group->lists[i]; i++)
+    for (size_t i = 0; i < LISTS && group->lists[i]; i++)
         for (struct patch *const *p = group->lists[i]; *p; p++) {
             int r = fn(*p);
             if (r != 0)
@@ -303,6 +320,70 @@ static int find(struct patch *p) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* ---- slots ---- */
+
+static void **slot_of(const struct patch_slot *s, PyTypeObject *type) {
+    return (void **)((char *)type + s->offset);
+}
+
+/* -1 with an exception. Not every Python has every module. */
+static int find_slot(struct patch_slot *s) {
+    PyObject *home = s->type_object ? NULL : PyImport_ImportModule(s->module);
+    if (home)
+        Py_SETREF(home, PyObject_GetAttrString(home, s->type));
+    PyObject *method = home ? PyObject_GetAttrString(home, s->name) : NULL;
+    if (method && Py_TYPE(method) == &PyWrapperDescr_Type) {
+        s->type_object = (PyTypeObject *)Py_NewRef(home);
+        s->descriptor = (PyWrapperDescrObject *)Py_NewRef(method);
+        s->plain = *slot_of(s, s->type_object);
+    } else if (method) {
+        PyErr_Format(PyExc_RuntimeError, "goroutines: %s.%s cannot be patched on this Python",
+                     s->type, s->name);
+    } else if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_ImportError)) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(home);
+    Py_XDECREF(method);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* In type and what is derived from it. */
+static int exchange(const struct patch_slot *s, PyTypeObject *type, void *from, void *to) {
+    if (*slot_of(s, type) == from)
+        *slot_of(s, type) = to;
+    PyObject *derived = PyObject_CallMethod((PyObject *)type, "__subclasses__", NULL);
+    int r = derived ? 0 : -1;
+    for (Py_ssize_t i = 0; r == 0 && i < PyList_GET_SIZE(derived); i++)
+        r = exchange(s, (PyTypeObject *)PyList_GET_ITEM(derived, i), from, to);
+    Py_XDECREF(derived);
+    return r;
+}
+
+static int install_slot(struct patch_slot *s) {
+    if (!s->type_object || s->installed)
+        return 0;
+    s->installed = true;
+    s->descriptor->d_wrapped = s->replacement;
+    return exchange(s, s->type_object, s->plain, s->replacement);
+}
+
+static int undo_slot(struct patch_slot *s) {
+    if (!s->installed)
+        return 0;
+    s->installed = false;
+    s->descriptor->d_wrapped = s->plain;
+    if (exchange(s, s->type_object, s->replacement, s->plain) < 0)
+        PyErr_WriteUnraisable((PyObject *)s->type_object);
+    return 0;
+}
+
+static int each_slot(struct group *group, int (*fn)(struct patch_slot *s)) {
+    int r = 0;
+    for (struct patch_slot *const *s = group->slots; s && *s && r == 0; s++)
+        r = fn(*s);
+    return r;
+}
+
 /* ---- on and off ---- */
 
 static int install(struct patch *p) {
@@ -326,7 +407,8 @@ static PyObject *patch(PyObject *module, PyObject *name) {
     if (!group || group->installed)
         Py_RETURN_NONE;
     main_interpreter = PyInterpreterState_Main();
-    if (each(group, find) < 0 || (group->install && group->install() < 0))
+    if (each(group, find) < 0 || each_slot(group, find_slot) < 0 ||
+        (group->install && group->install() < 0) || each_slot(group, install_slot) < 0)
         return NULL;
     each(group, install);
     group->installed = true;
@@ -352,8 +434,7 @@ static PyObject *undo_all(PyObject *module, PyObject *unused) {
         if (!groups[i].installed)
             continue;
         each(&groups[i], undo);
-        if (groups[i].undo)
-            groups[i].undo();
+        each_slot(&groups[i], undo_slot);
         groups[i].installed = false;
     }
     semaroot_wake_everybody(); /* nobody else would: they wait on as before */

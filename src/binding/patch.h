@@ -114,22 +114,42 @@ PyObject *patch_enter_fast(struct patch *p, PyObject *self, PyObject *const *arg
                     PATCH_ENTRY(id##_method)},                                                     \
     };
 
+/* ---- slots: what is called through a type, and has no PyMethodDef ---- */
+
+/* Exchanged in the type, in each class derived from it that has not its own, and, for super() and classes yet
+ * to be made, in the descriptor. All interpreters but the main one have types of their own, or (3.11) the
+ * same ones: the replacement asks patch_in_goroutine(). */
+struct patch_slot {
+    const char *module, *type, *name; /* of the method, __next__ */
+    size_t offset;                    /* in the type */
+    void *replacement;
+    /* Once it has been found. */
+    PyTypeObject *type_object; /* kept for ever */
+    PyWrapperDescrObject *descriptor;
+    void *plain;
+    bool installed;
+};
+
 /* ---- the lists; each ends with NULL ---- */
 
 extern struct patch *const patch_time[];    /* patch_time.c */
 extern struct patch *const patch_sockets[]; /* patch_socket.c */
 extern struct patch *const patch_socket_closes[];
 extern struct patch *const patch_buffered[]; /* patch_buffered.c */
-extern struct patch *const patch_ssl[];      /* patch_ssl.c */
-extern struct patch *const patch_locks[];    /* patch_lock.c */
-extern struct patch *const patch_queues[];   /* patch_queue.c */
-extern struct patch *const patch_threads[];  /* patch_thread.c */
+extern struct patch_slot *const patch_buffered_slots[];
+extern struct patch *const patch_files[]; /* patch_file.c */
+extern struct patch *const patch_file_closes[];
+extern struct patch *const patch_ssl[];     /* patch_ssl.c */
+extern struct patch *const patch_locks[];   /* patch_lock.c */
+extern struct patch *const patch_queues[];  /* patch_queue.c */
+extern struct patch *const patch_threads[]; /* patch_thread.c */
 extern struct patch *const patch_main[];
 extern struct patch *const patch_signals[];     /* patch_signal.c */
 extern struct patch *const patch_selects[];     /* patch_select.c */
 extern struct patch *const patch_descriptors[]; /* patch_os.c */
 extern struct patch *const patch_closes[];
 extern struct patch *const patch_children[];
+extern struct patch_slot *const patch_connections[]; /* patch_sqlite3.c */
 
 /* What a group needs besides exchanging pointers. -1 with an exception. */
 int patch_sockets_install(void);
@@ -138,8 +158,7 @@ int patch_locks_install(void);
 int patch_threads_install(void);
 int patch_main_install(void);
 int patch_selects_install(void);
-int patch_sqlite3_install(void); /* patch_sqlite3.c */
-void patch_sqlite3_undo(void);
+int patch_files_install(void);
 
 /* patch_signal.c. After a call of a goroutine that may have sent this process a signal: its result, once
  * the handler has run, or NULL with what that raised. Steals result. */
@@ -229,6 +248,27 @@ PyObject *patch_raise_wait(int err, const char *timed_out);
 void patch_closed(int fd);
 void patch_selects_fork_child(void);
 void patch_descriptors_fork_child(void);
+
+/* For calls that buffered files make, before they release the GIL: others that want such a file then know that
+ * somebody is in it. (patch_buffered.c) */
+void patch_iteration_known(void);
+/* And netpoll_wait(). */
+int patch_wait(int fd, enum netpoll_mode mode, int64_t deadline);
+void patch_buffered_fork_child(void);
+
+/* ---- between patch_os.c and patch_file.c ---- */
+
+/* Whether it does not wait: O_NONBLOCK, or `wrong`, the access (O_RDONLY, O_WRONLY) that does not allow it. */
+bool patch_fails_at_once(int fd, int wrong);
+/* The built-in's result, once it does not block. fd -1: at once. */
+PyObject *patch_read_when_ready(struct patch *p, int fd, PyObject *self, PyObject *const *args,
+                                Py_ssize_t nargs, PyObject *kwnames);
+/* What blocks until all of a large write has gone: pipes, sockets, terminals, unless O_NONBLOCK. */
+bool patch_takes_in_parts(int fd);
+/* All of it. Returns how much was written; *err: why no more. */
+Py_ssize_t patch_write_all(int fd, const char *data, Py_ssize_t len, int *err);
+/* 0: the built-in may be called now, if it writes little; EINTR, EBADF. */
+int patch_wait_writable(int fd);
 
 /* ---- between patch_lock.c and patch_thread.c ---- */
 

@@ -43,28 +43,38 @@ static int fd_of(PyObject *o) {
 
 /* ---- one at a time ---- */
 
-static struct inside *insiders; /* in a built-in that reads; key: the descriptor */
+/* In a built-in that reads; key: the descriptor. The next one waits in the semaroot, and not for the descriptor,
+ * which may be ready as long as the one inside has not got the GIL back: those who wait would not let it. */
+static struct inside *insiders;
 
-static void *key_of(int fd) { return (void *)(intptr_t)fd; }
+/* Odd, so that it is no object's address; not one of patch_socket.c's. */
+static void *key_of(int fd) { return (void *)((uintptr_t)fd << 5 | 3); }
+
+static bool nobody_inside(void *key) { return !inside_any(insiders, key); }
+
+/* 0 or EINTR. */
+static int wait_until_alone(void *key) {
+    struct waiter me = {0};
+    return waited_errno(semaroot_wait(&me, key, nobody_inside, key, "IO wait", NOTE_FOREVER, 0));
+}
 
 void patch_descriptors_fork_child(void) { insiders = NULL; }
 
 /* ---- reading ---- */
 
-/* `wrong`: the access that does not allow it, O_RDONLY or O_WRONLY. */
-static bool fails_at_once(int fd, int wrong) {
+bool patch_fails_at_once(int fd, int wrong) {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 || flags & O_NONBLOCK || (flags & O_ACCMODE) == wrong;
 }
 
-/* 0: the built-in may be called now. */
+/* 0: the built-in may be called now; it says what is wrong, too. */
 static int wait_readable(int fd) {
     for (;;) {
         int err = netpoll_look(fd, NETPOLL_READ);
-        if (err == EAGAIN ? fails_at_once(fd, O_WRONLY)
-                          : err != 0 || !inside_any(insiders, key_of(fd)))
-            return 0; /* ready, or not to wait for: the built-in says what is wrong */
-        err = netpoll_wait(fd, NETPOLL_READ, NOTE_FOREVER);
+        if (err == EAGAIN ? patch_fails_at_once(fd, O_WRONLY)
+                          : err != 0 || nobody_inside(key_of(fd)))
+            return 0;
+        err = err ? patch_wait(fd, NETPOLL_READ, NOTE_FOREVER) : wait_until_alone(key_of(fd));
         if (err == EINTR || err == EBADF)
             return err;
         if (err)
@@ -72,8 +82,8 @@ static int wait_readable(int fd) {
     }
 }
 
-static PyObject *read_when_ready(struct patch *p, int fd, PyObject *self, PyObject *const *args,
-                                 Py_ssize_t nargs, PyObject *kwnames) {
+PyObject *patch_read_when_ready(struct patch *p, int fd, PyObject *self, PyObject *const *args,
+                                Py_ssize_t nargs, PyObject *kwnames) {
     int err = fd < 0 ? 0 : wait_readable(fd);
     if (err)
         return patch_raise_wait(err, "");
@@ -81,13 +91,14 @@ static PyObject *read_when_ready(struct patch *p, int fd, PyObject *self, PyObje
     inside_enter(&insiders, &me, key_of(fd));
     PyObject *result = patch_call(p, self, args, nargs, kwnames);
     inside_leave(&insiders, &me);
+    semaroot_wake_all(me.key);
     return result;
 }
 
 PATCH_BODY(read_body) {
     if (interrupt_check() < 0)
         return NULL;
-    return read_when_ready(p, nargs ? fd_of(args[0]) : -1, self, args, nargs, kwnames);
+    return patch_read_when_ready(p, nargs ? fd_of(args[0]) : -1, self, args, nargs, kwnames);
 }
 
 PATCH(os_read, "posix", NULL, "read", read_body, IN_GOROUTINES)
@@ -97,14 +108,13 @@ PATCH(os_eventfd_read, "posix", NULL, "eventfd_read", read_body, IN_GOROUTINES)
 
 /* ---- writing ---- */
 
-/* What blocks until all of a large write has gone: pipes, sockets, terminals, unless O_NONBLOCK. */
-static bool takes_in_parts(int fd) {
+bool patch_takes_in_parts(int fd) {
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return false;
     if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !(S_ISCHR(st.st_mode) && isatty(fd)))
         return false;
-    return !fails_at_once(fd, O_RDONLY);
+    return !patch_fails_at_once(fd, O_RDONLY);
 }
 
 /* As much as goes without waiting; -errno. */
@@ -122,15 +132,14 @@ static NOINLINE Py_ssize_t write_now(int fd, const char *data, Py_ssize_t n) {
     return r;
 }
 
-/* All of it. Returns how much was written; *err: why no more. */
-static Py_ssize_t write_all(int fd, const char *data, Py_ssize_t len, int *err) {
+Py_ssize_t patch_write_all(int fd, const char *data, Py_ssize_t len, int *err) {
     Py_ssize_t done = 0;
     for (*err = 0; done < len && !*err;) {
         Py_ssize_t n = write_now(fd, data + done, len - done);
         if (n >= 0)
             done += n;
         else if (n == -EAGAIN)
-            *err = netpoll_wait(fd, NETPOLL_WRITE, NOTE_FOREVER);
+            *err = patch_wait(fd, NETPOLL_WRITE, NOTE_FOREVER);
         else if (n != -EINTR)
             *err = (int)-n;
     }
@@ -155,18 +164,17 @@ static PyObject *write_buffer(int fd, PyObject *data) {
     }
     PyObject *result = NULL;
     if (buffer.len > 0) {
-        Py_ssize_t done = write_all(fd, buffer.buf, buffer.len, &err);
+        Py_ssize_t done = patch_write_all(fd, buffer.buf, buffer.len, &err);
         result = wrote(done, err);
     }
     PyBuffer_Release(&buffer);
     return result;
 }
 
-/* 0: the built-in may be called now; it writes little. */
-static int wait_writable(int fd) {
+int patch_wait_writable(int fd) {
     int err = fd < 0 ? 0 : netpoll_look(fd, NETPOLL_WRITE);
-    if (err == EAGAIN && !fails_at_once(fd, O_RDONLY))
-        err = netpoll_wait(fd, NETPOLL_WRITE, NOTE_FOREVER);
+    if (err == EAGAIN && !patch_fails_at_once(fd, O_RDONLY))
+        err = patch_wait(fd, NETPOLL_WRITE, NOTE_FOREVER);
     else
         err = 0;
     return err == EINTR || err == EBADF ? err : 0;
@@ -175,10 +183,10 @@ static int wait_writable(int fd) {
 static PyObject *write_or_leave(struct patch *p, PyObject *self, PyObject *data,
                                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int fd = fd_of(args[0]);
-    PyObject *result = data && takes_in_parts(fd) ? write_buffer(fd, data) : NULL;
+    PyObject *result = data && patch_takes_in_parts(fd) ? write_buffer(fd, data) : NULL;
     if (result || PyErr_Occurred())
         return result;
-    int err = wait_writable(fd);
+    int err = patch_wait_writable(fd);
     return err ? patch_raise_wait(err, "") : patch_call(p, self, args, nargs, kwnames);
 }
 
@@ -208,7 +216,7 @@ PATCH_BODY(writev_body) {
         return NULL;
     if (!two_positional(nargs, kwnames))
         return patch_call(p, self, args, nargs, kwnames);
-    PyObject *all = takes_in_parts(fd_of(args[0])) ? joined(args[1]) : NULL;
+    PyObject *all = patch_takes_in_parts(fd_of(args[0])) ? joined(args[1]) : NULL;
     PyObject *result = write_or_leave(p, self, all, args, nargs, kwnames);
     Py_XDECREF(all);
     return result;
@@ -249,7 +257,7 @@ static PyObject *send_in_portions(struct patch *p, PyObject *self, PyObject *con
     Py_ssize_t portion = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) ? PORTION_PIPE
                                                                      : PORTION_SOCKET;
     while (done < count && sent > 0) {
-        if ((err = wait_writable(fd)))
+        if ((err = patch_wait_writable(fd)))
             return patch_raise_wait(err, "");
         Py_ssize_t left = count - done;
         sent = send_portion(p, self, values, done, left < portion ? left : portion);
@@ -279,8 +287,8 @@ PATCH_BODY(sendfile_body) {
     if (interrupt_check() < 0)
         return NULL;
     if (!patch_arguments(names, 4, values, args, nargs, kwnames) || !values[0] || !values[1] ||
-        !values[2] || !values[3] || !takes_in_parts(fd_of(values[0])) || !is_offset(values[2]) ||
-        !is_count(values[3]))
+        !values[2] || !values[3] || !patch_takes_in_parts(fd_of(values[0])) ||
+        !is_offset(values[2]) || !is_count(values[3]))
         return patch_call(p, self, args, nargs, kwnames);
     return send_in_portions(p, self, values);
 }

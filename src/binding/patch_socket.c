@@ -154,7 +154,7 @@ static enum turn wait_turn(struct call *c, bool *parked, int *err) {
             return CALL; /* what is wrong with it, the built-in says */
         if (!taken && c->deadline == NOTE_FOREVER && ends_by_itself(c, fd))
             return DECIDED_ELSEWHERE;
-        *err = taken ? wait_until_alone(key, c->deadline) : netpoll_wait(fd, c->mode, c->deadline);
+        *err = taken ? wait_until_alone(key, c->deadline) : patch_wait(fd, c->mode, c->deadline);
         if (*err == ETIMEDOUT || *err == EINTR || *err == EBADF)
             return ENDED;
         if (*err)
@@ -548,7 +548,7 @@ static void tell_ended(int fd) {
 static int finish_connect(PyObject *self, int64_t deadline, int *error) {
     int fd = *patch_socket_fd(self);
     socklen_t len = sizeof *error;
-    int err = fd < 0 ? EBADF : netpoll_wait(fd, NETPOLL_WRITE, deadline);
+    int err = fd < 0 ? EBADF : patch_wait(fd, NETPOLL_WRITE, deadline);
     *error = 0;
     if (!err &&
         (*patch_socket_fd(self) != fd || getsockopt(fd, SOL_SOCKET, SO_ERROR, error, &len) < 0))

@@ -153,7 +153,7 @@ static PyObject *until_done(struct call *c, int64_t deadline) {
         PyObject *result = call_with_timeout(c, 0);
         if (result || !wanted(&mode))
             return result;
-        int err = netpoll_wait(*patch_socket_fd(c->sock), mode, deadline);
+        int err = patch_wait(*patch_socket_fd(c->sock), mode, deadline);
         if (err == ETIMEDOUT) /* so that it says so in its own words */
             return call_with_timeout(c, 1);
         if (err)
@@ -207,7 +207,7 @@ static int anything_pending(struct call *c) {
 static int look_and_wait(struct call *c, enum netpoll_mode mode, int64_t deadline) {
     int fd = *patch_socket_fd(c->sock);
     int err = fd < 0 ? EBADF : netpoll_look(fd, mode);
-    return err == EAGAIN ? netpoll_wait(fd, mode, deadline) : err;
+    return err == EAGAIN ? patch_wait(fd, mode, deadline) : err;
 }
 
 /* read(size), read(size, buffer): into an empty buffer, too. */

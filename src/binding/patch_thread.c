@@ -461,6 +461,7 @@ void patch_fork_child(unsigned long me) {
     semaroot_fork_child();
     patch_selects_fork_child();
     patch_descriptors_fork_child();
+    patch_buffered_fork_child();
 }
 
 /* Up to 3.12 a _DummyThread stays in threading._active for ever; the ident is used again. */

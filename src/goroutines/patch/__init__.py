@@ -68,12 +68,12 @@ def threading() -> None:
 
 
 def subprocess() -> None:
-    """Waiting for child processes."""
+    """Waiting for child processes, and for their pipes: also the files of os()."""
     _patch("subprocess")
 
 
 def os() -> None:
-    """os.read, os.write, os.waitpid and their like."""
+    """os.read, os.write, os.waitpid and their like; files on pipes and terminals."""
     _patch("os")
 
 
