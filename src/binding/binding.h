@@ -31,6 +31,7 @@ struct goroutine {
     bool async_sent; /* pending has also been announced to the eval loop */
     bool exit_sent;  /* got its GoroutineExit from the end of run() */
     bool exit_before_start;
+    bool of_cleanup;  /* started by cleanup after the end of main, on whose behalf it runs */
     bool left_behind; /* blocked in C when run() ended */
     bool is_main;
     bool service;     /* the library's own, and short: run() leaves it alone as it ends */
@@ -130,6 +131,8 @@ PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
 void run_goroutine_failed(struct goroutine *gr, PyObject *exc);
 void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc); /* steals both */
 bool run_under_way(void);
+/* The caller is a goroutine that has got its GoroutineExit from the end of run(), or runs for one. */
+bool run_in_cleanup(void);
 void run_fork_child(void);
 
 /* Calls fn(arg) on the main thread, if the caller is the main goroutine and run() was called there. False:
@@ -206,7 +209,8 @@ void chan_timer_free(ChanObject *c);
 /* timeout=: -1 with an exception; None: for ever. Result: a deadline as chan.h takes it. */
 int parse_timeout(PyObject *timeout, int64_t *deadline);
 PyObject *tick_to_float(void *word);
-void func_timers_stop_all(void);
+/* The program is over: what has not fired does not fire. helpers: nor what cleanup has armed. */
+void func_timers_stop_all(bool helpers);
 void func_timers_fork_child(void);
 static inline bool is_tick(void *word) { return (uintptr_t)word & 1; }
 

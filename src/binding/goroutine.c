@@ -143,6 +143,7 @@ static int gather(struct goroutine *gr, PyObject **context, const char *who, PyO
     *context = PyContext_CopyCurrent();
     if (!*context)
         return -1;
+    gr->of_cleanup = run_in_cleanup();
     gr->fn = Py_NewRef(args[0]);
     gr->kwnames = Py_XNewRef(kwnames);
     note_creator(who, &gr->created_code, &gr->created_lasti);

@@ -9,13 +9,15 @@
  *   - computing: at its next bytecode, once it has been seen inside the interpreter;
  *   - blocked in C, that is, seen outside a number of times while the interpreter was free: it is left
  *     behind and gets it at its first blocking point after the call.
- * It comes once; a second time only when all that remain sleep for good. */
+ * It comes once; a second time only when all that remain sleep for good. What cleanup starts is part of it, and
+ * is ended when nobody else is left. */
 #include "binding.h"
 
 #include <time.h>
 
 #define MS INT64_C(1000000)
-#define PATIENCE (100 * MS)       /* how long a main blocked in C may keep an interrupt waiting */
+#define PATIENCE (100 * MS)       /* how long a main blocked in C may keep an interrupt waiting, */
+#define LONG_PATIENCE (5000 * MS) /* and an exception that is not meant to end the program */
 #define SECOND_WINDOW (1000 * MS) /* an interrupt this soon after another one means it */
 #define MAIN_LOOKS 36             /* before an interrupted main counts as computing */
 #define LOOK_FIRST (MS / 20)
@@ -86,6 +88,11 @@ void run_goroutine_failed(struct goroutine *gr, PyObject *exc) {
     }
 }
 
+bool run_in_cleanup(void) {
+    struct goroutine *gr = current && current->main_ended ? current_goroutine() : NULL;
+    return gr && (gr->of_cleanup || (gr->exit_sent && !gr->pending));
+}
+
 /* ---- waiting for main ---- */
 
 static enum note_result sleep_without_gil(struct note *n, int64_t until) {
@@ -97,6 +104,8 @@ static enum note_result sleep_without_gil(struct note *n, int64_t until) {
 }
 
 /* ---- interrupting main ---- */
+
+static int64_t earliest(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static bool main_is_blocked(struct run *r) {
     for (int i = 0; i < MAIN_LOOKS && !r->main_ended && !runners_blocked(r->main); i++)
@@ -116,8 +125,8 @@ static void interrupt_main(struct run *r, PyObject *exc) {
         }
         r->interrupted_at = now;
     }
-    if (!owes)
-        r->give_up_at = now + PATIENCE;
+    r->give_up_at =
+        earliest(r->give_up_at, now + (ends_the_program(exc) ? PATIENCE : LONG_PATIENCE));
     interrupt_deliver(r->main, exc);
 }
 
@@ -134,8 +143,6 @@ static void lose_patience(struct run *r) {
 }
 
 static bool forked_away(struct run *r) { return r->fork_generation != fork_generation; }
-
-static int64_t earliest(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void run_signal_handlers(struct run *r) {
     if (PyErr_CheckSignals() == 0)
@@ -225,8 +232,9 @@ static void wait_for_main(struct run *r) {
 /* ---- the end ---- */
 
 struct census {
-    int64_t alive;  /* not left behind */
-    int64_t asleep; /* of these, parked and not woken */
+    int64_t alive;    /* not left behind */
+    int64_t asleep;   /* of these, parked and not woken, */
+    int64_t helpers;  /* and started by cleanup */
 };
 
 static bool count(struct g *g, void *arg) {
@@ -234,12 +242,14 @@ static bool count(struct g *g, void *arg) {
     if (goroutine_alive(g) && !goroutine_of(g)->left_behind) {
         c->alive++;
         c->asleep += g_asleep(g);
+        c->helpers += goroutine_of(g)->of_cleanup;
     }
     return true;
 }
 
 struct sending {
     bool again;
+    bool helpers; /* to those, too, that cleanup has started */
     /* Room for goroutines that are told through the eval loop: that scans all states. */
     int64_t few;
 };
@@ -249,7 +259,8 @@ static bool send_exit(struct g *g, void *arg) {
     if (!goroutine_alive(g))
         return true;
     struct goroutine *gr = goroutine_of(g);
-    if (gr->left_behind || gr->service || (gr->exit_sent && !s->again))
+    if (gr->left_behind || gr->service || (gr->exit_sent && !s->again) ||
+        (gr->of_cleanup && !s->helpers))
         return true;
     gr->exit_sent = true;
     if (!atomic_load(&g->started)) {
@@ -264,8 +275,8 @@ static bool send_exit(struct g *g, void *arg) {
     return true;
 }
 
-static void send_exits(bool again) {
-    struct sending s = {again, 1000};
+static void send_exits(bool again, bool helpers) {
+    struct sending s = {again, helpers, 1000};
     int held = compat_hold_collector();
     sched_each_g(send_exit, &s);
     compat_release_collector(held);
@@ -284,7 +295,7 @@ void run_main_ended(struct goroutine *gr, PyObject *result, PyObject *exc) {
     r->main_ended = true;
     gr->exit_sent = true;
     note_wakeup(&r->note);
-    send_exits(false); /* here and now, so that nobody begins who has not begun by now */
+    send_exits(false, false); /* here and now, so that nobody begins who has not begun by now */
 }
 
 static bool leave_if_blocked(struct g *g, void *unused) {
@@ -337,9 +348,10 @@ static bool asleep_for_good(void) {
 /* NULL, or the interrupt that ended the wait for the others. */
 static PyObject *end_all(struct run *r) {
     int64_t pause = LOOK_FIRST;
-    while (take_census().alive) {
-        func_timers_stop_all();
-        send_exits(false); /* to those, too, that cleanup has started meanwhile */
+    for (struct census c; (c = take_census()).alive;) {
+        bool only_helpers = c.helpers == c.alive;
+        func_timers_stop_all(only_helpers);
+        send_exits(false, only_helpers); /* to those, too, that have been started meanwhile */
         watch_runners(pause);
         if (PyErr_CheckSignals() < 0) {
             sched_each_g(leave_behind, NULL);
@@ -349,7 +361,7 @@ static PyObject *end_all(struct run *r) {
             break;
         goroutine_warn_of_shortage();
         if (asleep_for_good())
-            send_exits(true);
+            send_exits(true, true);
         pause = pause * 3 / 2 < LOOK_LONGEST ? pause * 3 / 2 : LOOK_LONGEST;
     }
     return NULL;
@@ -422,7 +434,7 @@ PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
     r.main_ended = true;
     do_errand(&r); /* of a main that is not waited for */
     note_clear(&r.note);
-    func_timers_stop_all();
+    func_timers_stop_all(false);
     PyObject *late = end_all(&r);
     if (!forked_away(&r)) {
         sched_unwatch(&r.note);

@@ -212,6 +212,7 @@ typedef struct func_timer {
     struct g *_Atomic g;            /* whoever swaps it out has it */
     struct func_timer *prev, *next; /* of those that are armed, or have fired and not begun; GIL */
     bool listed;
+    bool of_cleanup; /* as of its goroutine */
     bool service; /* of a context: fires whether or not a run() ends meanwhile */
 } FuncTimerObject;
 
@@ -282,6 +283,7 @@ static int func_arm(FuncTimerObject *f, double seconds) {
     if (!g)
         return -1;
     goroutine_of(g)->service = f->service;
+    f->of_cleanup = goroutine_of(g)->of_cleanup;
     bool was = timer_stop(&f->timer);
     struct g *old = atomic_exchange(&f->g, g);
     list_add(f);
@@ -391,11 +393,17 @@ static PyObject *deadline_timer_new(PyObject *module, PyObject *args) {
     return func_timer(args, true);
 }
 
-/* The program is over: what has not fired does not fire. */
-void func_timers_stop_all(void) {
-    while (armed) {
-        PyObject *f = Py_NewRef((PyObject *)armed);
-        func_stop((FuncTimerObject *)f);
+static FuncTimerObject *first_to_stop(bool helpers) {
+    FuncTimerObject *f = armed;
+    while (f && f->of_cleanup && !helpers)
+        f = f->next;
+    return f;
+}
+
+void func_timers_stop_all(bool helpers) {
+    for (FuncTimerObject *f; (f = first_to_stop(helpers));) {
+        Py_INCREF(f);
+        func_stop(f);
         Py_DECREF(f);
     }
 }

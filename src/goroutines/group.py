@@ -185,11 +185,11 @@ class Group:
         try:
             if isinstance(exc, GoroutineExit):
                 self._exits.add(weakref.ref(exc, self._exits.discard))
-            elif exc is not None and not self._follows(exc, of_member=True):
+            elif exc is not None and (failure := self._failure_in(exc, of_member=True)) is not None:
                 # The block may have left one behind that was blocked in C.
                 taken = self._state == "open"
                 if taken:
-                    self._fail(exc)
+                    self._fail(failure)
         finally:
             self._give_slot()
             result._ended.close()
@@ -198,13 +198,18 @@ class Group:
 
     # ---- failures ----
 
-    def _follows(self, exc: BaseException, *, of_member: bool) -> bool:
-        """Whether exc is no failure: a consequence of one, or the end of a member."""
+    def _failure_in(self, exc: BaseException, *, of_member: bool) -> BaseException | None:
+        """exc without what is no failure: a consequence of one, or the end of a member."""
+
+        def follows(exc: BaseException) -> bool:
+            if isinstance(exc, GoroutineExit):
+                return of_member or weakref.ref(exc) in self._exits
+            return self._failed and exc is self._context.err()
+
         if isinstance(exc, BaseExceptionGroup):
-            return all(self._follows(part, of_member=of_member) for part in exc.exceptions)
-        if isinstance(exc, GoroutineExit):
-            return of_member or weakref.ref(exc) in self._exits
-        return self._failed and exc is self._context.err()
+            consequences, failures = exc.split(follows)
+            return failures if consequences else exc
+        return None if follows(exc) else exc
 
     def _fail(self, exc: BaseException, again: bool = False) -> None:
         """All steps may be done twice, and by several at once."""
@@ -221,8 +226,10 @@ class Group:
             pass
 
     def _fail_in_block(self, exc: BaseException, while_waiting: bool) -> None:
-        if self._failed and self._follows(exc, of_member=False):
+        failure = self._failure_in(exc, of_member=False) if self._failed else exc
+        if failure is None:
             return
+        exc = failure
         if while_waiting and self._said_before(exc):
             exc = next(f for f in self._failures.values() if type(f) is type(exc))
         # All sleep for good: those that did not end when they were told are told once more.

@@ -441,6 +441,73 @@ G.run(main)
     )
 
 
+def test_executors_end_silently():
+    out, err = run(
+        """
+from concurrent.futures import ThreadPoolExecutor
+def main():
+    executor = ThreadPoolExecutor(3)
+    return list(executor.map(str, range(3)))
+patch.all()
+print(G.run(main))
+"""
+    )
+    assert (out, err) == ("['0', '1', '2']\n", "")
+
+
+def test_cleanup_may_start_threads():
+    out, err = run(
+        """
+def member(n):
+    try:
+        G.select()
+    finally:
+        thread = threading.Thread(target=lambda: [time.sleep(0.001), log.append(n)])
+        thread.start()
+        thread.join()
+        log.append("joined")
+def main():
+    for n in range(20):
+        G.go(member, n)
+    G.sleep(0.01)
+log = []
+patch.all()
+G.run(main)
+print(log.count("joined"), sorted(n for n in log if n != "joined") == list(range(20)))
+"""
+    )
+    assert (out, err) == ("20 True\n", "")
+
+
+def test_asyncio_ends_with_run():
+    """It joins its executor's threads, by a thread that it starts for that."""
+    out, err = run(
+        """
+import asyncio
+async def server():
+    try:
+        log.append(await asyncio.to_thread(lambda: 5))
+        await asyncio.sleep(600)
+    finally:
+        await asyncio.sleep(0.01)
+        log.append("finally")
+def main():
+    G.go(asyncio.run, server())
+    while not log:
+        G.sleep(0.001)
+    G.sleep(0.01)
+log = []
+patch.all()
+for _ in range(3):
+    log.clear()
+    start = time.monotonic()
+    G.run(main)
+    print(log, time.monotonic() - start < 20)
+"""
+    )
+    assert (out, err) == ("[5, 'finally'] True\n" * 3, "")
+
+
 def test_the_end_of_run_does_not_interrupt_what_forgets_a_goroutine():
     """From 3.12 on a goroutine that threading knew is forgotten under a lock, after its end."""
     done = script(

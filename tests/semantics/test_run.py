@@ -9,7 +9,9 @@ import pytest
 from goroutines import (
     Chan,
     GoroutineExit,
+    Group,
     after,
+    after_func,
     go,
     goexit,
     gosched,
@@ -20,6 +22,7 @@ from goroutines import (
     select,
     send,
     sleep,
+    sync,
 )
 from helpers import eventually, on_procs, prints, procs
 
@@ -383,6 +386,61 @@ def test_a_goroutine_started_by_cleanup_does_not_survive():
 
     run(main)
     assert "cleanup over" in log
+    assert num_goroutine() == 0
+
+
+def by_group(step):
+    with Group() as group:
+        for i in range(3):
+            group.go(step, i)
+
+
+def by_wait_group(step):
+    group = sync.WaitGroup()
+    for i in range(3):
+        group.go(step, i)
+    group.wait()
+
+
+def by_channel(step):
+    done = Chan()
+    for i in range(3):
+        go(lambda i=i: [step(i), done.send(None)])
+    for _ in range(3):
+        done.recv()
+
+
+def by_timer(step):
+    done = Chan()
+    for i in range(3):
+        after_func(0.001, lambda i=i: [step(i), done.send(None)])
+    for _ in range(3):
+        done.recv()
+
+
+@pytest.mark.parametrize("pause", [0, 0.01])
+@pytest.mark.parametrize("how", [by_group, by_wait_group, by_channel, by_timer])
+def test_what_cleanup_starts_is_part_of_it(how, pause):
+    out = []
+
+    def step(i):
+        sleep(0.001)
+        out.append(i)
+
+    def member():
+        try:
+            select()
+        finally:
+            sleep(pause)
+            how(step)
+            out.append("over")
+
+    def main():
+        go(member)
+        sleep(0.01)
+
+    run(main)
+    assert sorted(out[:3]) == [0, 1, 2] and out[3:] == ["over"]
     assert num_goroutine() == 0
 
 

@@ -359,6 +359,30 @@ def test_a_handler_that_raises_something_else_reaches_main_while_it_computes():
     )
 
 
+def test_what_does_not_end_programs_waits_longer_for_a_call_in_c():
+    prints(
+        """
+        import signal, time
+        import goroutines as G
+        class Alarm(Exception):
+            pass
+        def handler(signum, frame):
+            raise Alarm
+        signal.signal(signal.SIGALRM, handler)
+        def main():
+            try:
+                time.sleep(1)
+                G.gosched()
+            except Alarm:
+                print("caught")
+            return "on"
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        print(G.run(main))
+        """,
+        "caught\non",
+    )
+
+
 def test_a_traced_function_is_called_after_a_wait_was_interrupted():
     """An announced exception that no bytecode takes kept Python 3.11 in that call for ever."""
     prints(

@@ -8,6 +8,17 @@ from typing import Any
 from .._core import GoroutineExit, _is_patched, _thread_after_fork
 
 
+def _is_worth_logging(record: Any) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], GoroutineExit))
+
+
+def _hush_executors() -> None:
+    """A worker of ThreadPoolExecutor catches all that ends it, and says so as a critical error."""
+    executors = sys.modules.get("concurrent.futures._base")
+    if executors is not None:
+        executors.LOGGER.addFilter(_is_worth_logging)  # once
+
+
 def prepare(fn: Any) -> None:
     """Make GoroutineExit end a Thread silently; called by the core with what a thread starts with.
 
@@ -16,6 +27,7 @@ def prepare(fn: Any) -> None:
     thread = getattr(fn, "__self__", None)
     if not isinstance(thread, threading.Thread):
         return
+    _hush_executors()
     attributes: dict[str, Any] = thread.__dict__
     hook = attributes.get("_invoke_excepthook")
     if hook is None:
