@@ -151,7 +151,7 @@ class Once:
         self._done = False
         self._mutex = Mutex()
 
-    def do(self, fn: Callable[[], object], /) -> None:
+    def do(self, fn: Callable[[], object]) -> None:
         """Call fn, if this is the first call of do; else wait until that one is over.
 
         As in Go, an exception out of fn is raised where it was called, and counts as done: later
@@ -240,7 +240,7 @@ class Pool(Generic[T]):
             pass
         return self._new()
 
-    def put(self, x: T, /) -> None:
+    def put(self, x: T) -> None:
         """Give x to whoever calls get() next. It is not the caller's any more."""
         self._items.append(x)
 
@@ -282,7 +282,7 @@ class SingleFlight:
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
 
-    def do(self, key: Hashable, fn: Callable[..., T], /, *args: Any) -> tuple[T, bool]:
+    def do(self, key: Hashable, fn: Callable[..., T], *args: Any) -> tuple[T, bool]:
         """(fn(*args), shared): the result of one call for all who ask for key while it runs.
 
         shared: whether several got it. As in Go, an exception out of fn is raised in all of them.
