@@ -235,8 +235,9 @@ static PyMethodDef mutex_methods[] = {
                "RuntimeError if it is not locked.")},
     {"locked", mutex_locked, METH_NOARGS,
      PyDoc_STR("locked($self, /)\n--\n\nWhether somebody holds it.")},
-    {"__enter__", mutex_enter, METH_NOARGS, PyDoc_STR("acquire()")},
-    {"__exit__", FN(mutex_exit), METH_FASTCALL, PyDoc_STR("release()")},
+    {"__enter__", mutex_enter, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nacquire()")},
+    {"__exit__", FN(mutex_exit), METH_FASTCALL,
+     PyDoc_STR("__exit__($self, kind, value, trace, /)\n--\n\nrelease()")},
     {"_at_fork_reinit", mutex_at_fork_reinit, METH_NOARGS, NULL},
     {0},
 };
@@ -359,10 +360,13 @@ static PyObject *side_repr(PyObject *self) {
 }
 
 static PyMethodDef side_methods[] = {
-    {"acquire", side_acquire, METH_NOARGS, PyDoc_STR("acquire_read() or acquire_write()")},
-    {"release", side_release, METH_NOARGS, PyDoc_STR("release_read() or release_write()")},
-    {"__enter__", side_acquire, METH_NOARGS, PyDoc_STR("acquire()")},
-    {"__exit__", FN(side_exit), METH_FASTCALL, PyDoc_STR("release()")},
+    {"acquire", side_acquire, METH_NOARGS,
+     PyDoc_STR("acquire($self, /)\n--\n\nacquire_read() or acquire_write()")},
+    {"release", side_release, METH_NOARGS,
+     PyDoc_STR("release($self, /)\n--\n\nrelease_read() or release_write()")},
+    {"__enter__", side_acquire, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nacquire()")},
+    {"__exit__", FN(side_exit), METH_FASTCALL,
+     PyDoc_STR("__exit__($self, kind, value, trace, /)\n--\n\nrelease()")},
     {0},
 };
 
@@ -548,8 +552,9 @@ static PyMethodDef semaphore_methods[] = {
     {"release", FN(semaphore_release), FAST,
      PyDoc_STR("release($self, /, n=1)\n--\n\n"
                "Give n units back. RuntimeError, and nothing is given back, if fewer are taken.")},
-    {"__enter__", semaphore_enter, METH_NOARGS, PyDoc_STR("acquire()")},
-    {"__exit__", FN(semaphore_exit), METH_FASTCALL, PyDoc_STR("release()")},
+    {"__enter__", semaphore_enter, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nacquire()")},
+    {"__exit__", FN(semaphore_exit), METH_FASTCALL,
+     PyDoc_STR("__exit__($self, kind, value, trace, /)\n--\n\nrelease()")},
     {0},
 };
 
