@@ -61,6 +61,10 @@ static inline struct goroutine *current_goroutine(void) {
 
 /* goroutine.c */
 PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* () -> where the Python function that asks was called, for go_from; None if by nobody. */
+PyObject *call_place(PyObject *module, PyObject *unused);
+/* (place, fn): go(fn), as if it had been called at that place. */
+PyObject *go_from(PyObject *module, PyObject *args);
 /* A prepared goroutine that has not been queued; NULL with an exception. */
 struct g *goroutine_new(const char *who, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *kwnames);

@@ -83,11 +83,11 @@ static int copy_decimal_context(PyObject **copy) {
     return 0;
 }
 
-/* The code that called `go`, and where in it: line numbers are worked out when somebody asks. after_func()
- * and Group.go() are frames of ours, whose caller is meant. */
-static void note_creator(const char *who, PyObject **code, int *lasti) {
+/* The code that is running, or, above a frame of ours, the code that called it, and where in it: line
+ * numbers are worked out when somebody asks. */
+static void note_place(bool above, PyObject **code, int *lasti) {
     PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
-    if (frame && (strcmp(who, "after_func") == 0 || strcmp(who, "Group.go") == 0))
+    if (frame && above)
         Py_XSETREF(frame, PyFrame_GetBack(frame));
     *code = NULL;
     if (!frame) {
@@ -97,6 +97,11 @@ static void note_creator(const char *who, PyObject **code, int *lasti) {
     *code = (PyObject *)PyFrame_GetCode(frame);
     *lasti = PyFrame_GetLasti(frame);
     Py_DECREF(frame);
+}
+
+/* after_func() and Group.go() are Python functions of ours. */
+static void note_creator(const char *who, PyObject **code, int *lasti) {
+    note_place(strcmp(who, "after_func") == 0 || strcmp(who, "Group.go") == 0, code, lasti);
 }
 
 bool goroutine_alive(struct g *g) {
@@ -260,6 +265,31 @@ PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject
     struct g *g = goroutine_new("go", args, nargs, kwnames);
     if (!g)
         return NULL;
+    g_start(g);
+    Py_RETURN_NONE;
+}
+
+PyObject *call_place(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    PyObject *code;
+    int lasti;
+    note_place(true, &code, &lasti);
+    return code ? Py_BuildValue("(Ni)", code, lasti) : Py_NewRef(Py_None);
+}
+
+PyObject *go_from(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *place, *fn, *code = NULL;
+    int lasti = 0;
+    if (!PyArg_ParseTuple(args, "OO", &place, &fn) ||
+        (place != Py_None && !PyArg_ParseTuple(place, "O!i", &PyCode_Type, &code, &lasti)) ||
+        interrupt_check() < 0)
+        return NULL;
+    struct g *g = goroutine_new("go", &fn, 1, NULL);
+    if (!g)
+        return NULL;
+    Py_XSETREF(goroutine_of(g)->created_code, Py_XNewRef(code));
+    goroutine_of(g)->created_lasti = lasti;
     g_start(g);
     Py_RETURN_NONE;
 }

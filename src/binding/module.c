@@ -178,6 +178,8 @@ static PyMethodDef methods[] = {
          "Among several ready ones the choice is random. default=True: do not wait, index is -1. "
          "TimeoutError after\ntimeout seconds; ChannelClosed for a send to a closed channel.\n"
          "https://go.dev/ref/spec#Select_statements")},
+    {"_call_place", call_place, METH_NOARGS, NULL},
+    {"_go_from", go_from, METH_VARARGS, NULL},
     {"_shutdown", shutdown_runtime, METH_NOARGS, NULL},
     {"_die_of_interrupt", die_of_interrupt, METH_NOARGS, NULL},
     {"_ident", ident, METH_NOARGS, NULL},
