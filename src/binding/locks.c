@@ -118,11 +118,19 @@ static PyObject *new_without_arguments(PyTypeObject *type, PyObject *args, PyObj
 
 #define WHY_NOT_NEGATIVE "timeout must not be negative (-1 waits for ever)"
 
-/* threading.Lock's rules, but infinity waits for ever, too. */
-static int parse_lock_timeout(PyObject *timeout, int64_t *deadline) {
+static int no_number(PyObject *timeout) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds, not %s",
+                     Py_TYPE(timeout)->tp_name);
+    return -1;
+}
+
+/* threading.Lock's rules, but infinity waits for ever, too. *limits: it is not -1. */
+static int parse_lock_timeout(PyObject *timeout, int64_t *deadline, bool *limits) {
     double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1.0)
-        return PyErr_Occurred() ? -1 : 0;
+    *limits = seconds != -1.0;
+    if (!*limits)
+        return PyErr_Occurred() ? no_number(timeout) : 0;
     if (isnan(seconds) || seconds < 0) {
         PyErr_SetString(PyExc_ValueError,
                         isnan(seconds) ? "timeout must not be NaN" : WHY_NOT_NEGATIVE);
@@ -141,12 +149,13 @@ static int parse_blocking(PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     PyObject *given[2] = {Py_True, NULL};
     if (parse_optional("acquire", names, 2, args, nargs, kwnames, given) < 0)
         return -1;
+    bool limits = false;
     int blocking = PyObject_IsTrue(given[0]);
-    if (blocking < 0 || (given[1] && parse_lock_timeout(given[1], deadline) < 0))
+    if (blocking < 0 || (given[1] && parse_lock_timeout(given[1], deadline, &limits) < 0))
         return -1;
     if (blocking)
         return 0;
-    if (*deadline != NOTE_FOREVER) {
+    if (limits) {
         PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
         return -1;
     }
