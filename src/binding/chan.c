@@ -222,7 +222,9 @@ static PyObject *method_recv(PyObject *self, PyObject *const *args, Py_ssize_t n
     if ((nargs || kwnames) && value_and_timeout("recv", args, nargs, kwnames, NULL, &timeout) < 0)
         return NULL;
     PyObject *value = do_recv(chan_of(self), timeout, &closed);
-    return closed ? raise_closed("receive from a closed channel") : value;
+    return closed ? raise_closed("receive from a closed channel (recv_ok() and iteration tell "
+                                 "the end without an exception)")
+                  : value;
 }
 
 static PyObject *method_recv_ok(PyObject *self, PyObject *const *args, Py_ssize_t nargs,

@@ -9,24 +9,37 @@ int64_t goroutines_left_behind;
 /* ---- what `go` accepts ---- */
 
 /* Methods are looked through; functools.partial is left alone: what it calls is its business. */
-static bool is_async_code(PyObject *fn) {
+static int code_flags(PyObject *fn) {
     while (PyMethod_Check(fn))
         fn = PyMethod_GET_FUNCTION(fn);
-    if (!PyFunction_Check(fn))
-        return false;
-    int flags = ((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags;
-    return flags & (CO_COROUTINE | CO_ASYNC_GENERATOR);
+    return PyFunction_Check(fn) ? ((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags : 0;
+}
+
+/* Where nobody gets what fn returns, nothing of a generator function ever runs. */
+static int check_generator(const char *who, PyObject *fn) {
+    bool is_go = strcmp(who, "go") == 0;
+    if (!is_go && strcmp(who, "after_func") != 0)
+        return 0;
+    return PyErr_WarnFormat(PyExc_RuntimeWarning, is_go ? 1 : 2,
+                            "%s() only makes a generator of the generator function %R, and runs "
+                            "nothing of it: pass a function with the loop that uses it",
+                            who, fn);
 }
 
 int goroutine_check_callable(const char *who, PyObject *fn) {
-    if (!PyCallable_Check(fn)) {
-        PyErr_Format(PyExc_TypeError, "%s() takes a function and its arguments: %R is not callable",
-                     who, fn);
+    int flags = code_flags(fn);
+    if (!PyCallable_Check(fn) && !PyCoro_CheckExact(fn)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes a function and its arguments: %R is not callable (write %s(f, x) "
+                     "rather than %s(f(x)))",
+                     who, fn, who, who);
         return -1;
     }
-    if (is_async_code(fn)) {
+    if (flags & CO_GENERATOR)
+        return check_generator(who, fn);
+    if (PyCoro_CheckExact(fn) || flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) {
         PyErr_Format(PyExc_TypeError,
-                     "%s() takes an ordinary function and %R is an async one: write it with def "
+                     "%s() takes an ordinary function and %R is async: write it with def "
                      "(blocking calls are fine in a goroutine), or pass asyncio.run and f(...)",
                      who, fn);
         return -1;
