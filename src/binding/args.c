@@ -33,6 +33,18 @@ int parse_optional(const char *f, const char *const *names, int n, PyObject *con
     return 0;
 }
 
+int parse_required(const char *f, const char *const *names, int n, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, PyObject **out) {
+    if (parse_optional(f, names, n, args, nargs, kwnames, out) < 0)
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (!out[i]) {
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'", f, names[i]);
+            return -1;
+        }
+    return 0;
+}
+
 int parse_count(const char *what, PyObject *o, int64_t *n) {
     if (!PyIndex_Check(o) || PyBool_Check(o)) {
         PyErr_Format(PyExc_TypeError, "%s must be an int, not %s", what, Py_TYPE(o)->tp_name);

@@ -65,12 +65,8 @@ static PyObject *atomic_compare_and_swap(PyObject *self, PyObject *const *args, 
                                          PyObject *kwnames) {
     static const char *const names[] = {"old", "new"};
     PyObject *given[2] = {NULL, NULL};
-    if (parse_optional("compare_and_swap", names, 2, args, nargs, kwnames, given) < 0)
+    if (parse_required("compare_and_swap", names, 2, args, nargs, kwnames, given) < 0)
         return NULL;
-    if (!given[0] || !given[1]) {
-        PyErr_SetString(PyExc_TypeError, "compare_and_swap() takes the old and the new value");
-        return NULL;
-    }
     PyObject *old = exact(given[0]);
     PyObject *new = old ? exact(given[1]) : NULL;
     int same = -1;

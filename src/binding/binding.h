@@ -62,6 +62,10 @@ static inline struct goroutine *current_goroutine(void) {
 
 /* goroutine.c */
 PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* () -> where the Python function that asks was called, for go_from; None if by nobody. */
+PyObject *call_place(PyObject *module, PyObject *unused);
+/* (place, fn): go(fn), as if it had been called at that place. */
+PyObject *go_from(PyObject *module, PyObject *args);
 /* A prepared goroutine that has not been queued; NULL with an exception. */
 struct g *goroutine_new(const char *who, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *kwnames);
@@ -197,8 +201,10 @@ PyObject *chan_receiver(ChanObject *c);
 int chan_types_init(PyObject *module);
 
 /* select.c */
-PyObject *make_recv_case(PyObject *module, PyObject *ch);
-PyObject *make_send_case(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *make_recv_case(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames);
+PyObject *make_send_case(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames);
 PyObject *py_select(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 int select_types_init(PyObject *module);
 
@@ -220,6 +226,9 @@ static inline bool is_tick(void *word) { return (uintptr_t)word & 1; }
 /* args.c */
 /* f(name=..., ...), by position or by name: out[i] is set, borrowed, for those given. -1 with TypeError. */
 int parse_optional(const char *f, const char *const *names, int n, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+/* The same for f(name, ...): TypeError if one is not given. */
+int parse_required(const char *f, const char *const *names, int n, PyObject *const *args,
                    Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
 /* A count >= 0; what is too large for it is INT64_MAX. -1 with TypeError or ValueError. */
 int parse_count(const char *what, PyObject *o, int64_t *n);

@@ -95,25 +95,41 @@ ChanObject *chan_for_recv(PyObject *o) {
 
 /* ---- arguments ---- */
 
-/* f(*npos positional, *, timeout=None): *timeout borrowed. */
-static int timeout_only(const char *name, PyObject *const *args, Py_ssize_t nargs,
-                        PyObject *kwnames, Py_ssize_t npos, PyObject **timeout) {
-    *timeout = Py_None;
-    if (nargs != npos) {
-        PyErr_Format(PyExc_TypeError, "%s() takes %zd positional argument%s (%zd given)%s", name,
-                     npos, npos == 1 ? "" : "s", nargs,
-                     nargs == npos + 1 ? "; a timeout is given as timeout=" : "");
-        return -1;
-    }
+static int too_many(const char *name, Py_ssize_t npos, Py_ssize_t nargs) {
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd positional argument%s (%zd given)%s", name, npos,
+                 npos == 1 ? "" : "s", nargs,
+                 nargs == npos + 1 ? "; a timeout is given as timeout=" : "");
+    return -1;
+}
+
+static bool named(PyObject *key, const char *name) {
+    return PyUnicode_CompareWithASCIIString(key, name) == 0;
+}
+
+/* f(value, *, timeout=None), or f(*, timeout=None) if value is NULL: borrowed. */
+static int value_and_timeout(const char *name, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames, PyObject **value, PyObject **timeout) {
     Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs > (value ? 1 : 0))
+        return too_many(name, value ? 1 : 0, nargs);
+    if (nargs)
+        *value = args[0];
     for (Py_ssize_t i = 0; i < nkw; i++) {
         PyObject *key = PyTuple_GET_ITEM(kwnames, i);
-        if (PyUnicode_CompareWithASCIIString(key, "timeout") != 0) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", name,
-                         key);
+        if (named(key, "timeout")) {
+            *timeout = args[nargs + i];
+        } else if (value && named(key, "value") && !nargs) {
+            *value = args[nargs + i];
+        } else {
+            bool twice = value && named(key, "value");
+            PyErr_Format(PyExc_TypeError, "%s() got %s argument '%U'", name,
+                         twice ? "multiple values for" : "an unexpected keyword", key);
             return -1;
         }
-        *timeout = args[nargs + i];
+    }
+    if (value && !*value) {
+        PyErr_Format(PyExc_TypeError, "%s() missing 1 required argument: 'value'", name);
+        return -1;
     }
     return 0;
 }
@@ -163,10 +179,11 @@ static PyObject *do_send(ChanObject *c, PyObject *value, PyObject *timeout) {
 
 static PyObject *method_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames) {
-    PyObject *timeout = Py_None;
-    if ((nargs != 1 || kwnames) && timeout_only("send", args, nargs, kwnames, 1, &timeout) < 0)
+    PyObject *value = nargs ? args[0] : NULL, *timeout = Py_None;
+    if ((nargs != 1 || kwnames) &&
+        value_and_timeout("send", args, nargs, kwnames, &value, &timeout) < 0)
         return NULL;
-    return do_send(chan_of(self), args[0], timeout);
+    return do_send(chan_of(self), value, timeout);
 }
 
 /* ---- receive ---- */
@@ -202,17 +219,20 @@ static PyObject *method_recv(PyObject *self, PyObject *const *args, Py_ssize_t n
                              PyObject *kwnames) {
     PyObject *timeout = Py_None;
     bool closed;
-    if ((nargs || kwnames) && timeout_only("recv", args, nargs, kwnames, 0, &timeout) < 0)
+    if ((nargs || kwnames) && value_and_timeout("recv", args, nargs, kwnames, NULL, &timeout) < 0)
         return NULL;
     PyObject *value = do_recv(chan_of(self), timeout, &closed);
-    return closed ? raise_closed("receive from a closed channel") : value;
+    return closed ? raise_closed("receive from a closed channel (recv_ok() and iteration tell "
+                                 "the end without an exception)")
+                  : value;
 }
 
 static PyObject *method_recv_ok(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames) {
     PyObject *timeout = Py_None;
     bool closed;
-    if ((nargs || kwnames) && timeout_only("recv_ok", args, nargs, kwnames, 0, &timeout) < 0)
+    if ((nargs || kwnames) &&
+        value_and_timeout("recv_ok", args, nargs, kwnames, NULL, &timeout) < 0)
         return NULL;
     PyObject *value = do_recv(chan_of(self), timeout, &closed);
     if (!value && !closed)
@@ -438,7 +458,7 @@ static Py_hash_t view_hash(PyObject *self) {
 /* clang-format off */
 #define SEND_METHOD                                                                                \
     {"send", FN(method_send), FAST,                                       \
-     PyDoc_STR("send($self, value, /, *, timeout=None)\n--\n\n"                                    \
+     PyDoc_STR("send($self, /, value, *, timeout=None)\n--\n\n"                                    \
                "Send value. Unbuffered: returns once a receiver has it; buffered: once it is in "  \
                "the buffer.\n\nRaises TypeError if value is not of the channel's elem, "           \
                "ChannelClosed if the channel is closed, before\nor while waiting, TimeoutError "   \
@@ -456,7 +476,7 @@ static Py_hash_t view_hash(PyObject *self) {
                "once the channel is closed and drained.\n\nRaises TimeoutError after "             \
                "timeout seconds.")}
 #define COMMON_METHODS                                                                             \
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("Chan[int]")},           \
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("__class_getitem__($type, item, /)\n--\n\nChan[int]")},           \
     {"__reduce_ex__", refuse_reduce, METH_O, NULL},                                                \
     {"__reduce__", refuse_reduce, METH_NOARGS, NULL},                                              \
     {"__copy__", refuse_reduce, METH_NOARGS, NULL},                                                \
@@ -485,8 +505,8 @@ static PySequenceMethods as_sequence = {.sq_length = chan_length};
 
 PyTypeObject Chan_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "goroutines.Chan",
+    /* Its signature: goroutines._signature. */
     .tp_doc = PyDoc_STR(
-        "Chan(elem=object, capacity=0, *, by_value=False)\n--\n\n"
         "A channel of values of type elem, as in Go: communication that synchronises.\n\n"
         "capacity: how many values it buffers; 0: each send waits for its receiver. by_value: the "
         "receiver gets a deep copy.\nhttps://go.dev/ref/spec#Channel_types"),
@@ -542,8 +562,18 @@ static PyObject *chan_keep(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* What inspect.signature(Chan) is to find: a text of ours cannot have a class as a default. */
+static PyObject *chan_signature(PyObject *module, PyObject *descriptor) {
+    (void)module;
+    if (PyDict_SetItemString(Chan_Type.tp_dict, "__signature__", descriptor) < 0)
+        return NULL;
+    PyType_Modified(&Chan_Type);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"_chan_keep", chan_keep, METH_VARARGS, NULL},
+    {"_chan_signature", chan_signature, METH_O, NULL},
     {0},
 };
 

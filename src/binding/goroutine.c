@@ -9,24 +9,37 @@ int64_t goroutines_left_behind;
 /* ---- what `go` accepts ---- */
 
 /* Methods are looked through; functools.partial is left alone: what it calls is its business. */
-static bool is_async_code(PyObject *fn) {
+static int code_flags(PyObject *fn) {
     while (PyMethod_Check(fn))
         fn = PyMethod_GET_FUNCTION(fn);
-    if (!PyFunction_Check(fn))
-        return false;
-    int flags = ((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags;
-    return flags & (CO_COROUTINE | CO_ASYNC_GENERATOR);
+    return PyFunction_Check(fn) ? ((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags : 0;
+}
+
+/* Where nobody gets what fn returns, nothing of a generator function ever runs. */
+static int check_generator(const char *who, PyObject *fn) {
+    bool is_go = strcmp(who, "go") == 0;
+    if (!is_go && strcmp(who, "after_func") != 0)
+        return 0;
+    return PyErr_WarnFormat(PyExc_RuntimeWarning, is_go ? 1 : 2,
+                            "%s() only makes a generator of the generator function %R, and runs "
+                            "nothing of it: pass a function with the loop that uses it",
+                            who, fn);
 }
 
 int goroutine_check_callable(const char *who, PyObject *fn) {
-    if (!PyCallable_Check(fn)) {
-        PyErr_Format(PyExc_TypeError, "%s() takes a function and its arguments: %R is not callable",
-                     who, fn);
+    int flags = code_flags(fn);
+    if (!PyCallable_Check(fn) && !PyCoro_CheckExact(fn)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes a function and its arguments: %R is not callable (write %s(f, x) "
+                     "rather than %s(f(x)))",
+                     who, fn, who, who);
         return -1;
     }
-    if (is_async_code(fn)) {
+    if (flags & CO_GENERATOR)
+        return check_generator(who, fn);
+    if (PyCoro_CheckExact(fn) || flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) {
         PyErr_Format(PyExc_TypeError,
-                     "%s() takes an ordinary function and %R is an async one: write it with def "
+                     "%s() takes an ordinary function and %R is async: write it with def "
                      "(blocking calls are fine in a goroutine), or pass asyncio.run and f(...)",
                      who, fn);
         return -1;
@@ -83,11 +96,11 @@ static int copy_decimal_context(PyObject **copy) {
     return 0;
 }
 
-/* The code that called `go`, and where in it: line numbers are worked out when somebody asks. after_func()
- * and Group.go() are frames of ours, whose caller is meant. */
-static void note_creator(const char *who, PyObject **code, int *lasti) {
+/* The code that is running, or, above a frame of ours, the code that called it, and where in it: line
+ * numbers are worked out when somebody asks. */
+static void note_place(bool above, PyObject **code, int *lasti) {
     PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
-    if (frame && (strcmp(who, "after_func") == 0 || strcmp(who, "Group.go") == 0))
+    if (frame && above)
         Py_XSETREF(frame, PyFrame_GetBack(frame));
     *code = NULL;
     if (!frame) {
@@ -97,6 +110,11 @@ static void note_creator(const char *who, PyObject **code, int *lasti) {
     *code = (PyObject *)PyFrame_GetCode(frame);
     *lasti = PyFrame_GetLasti(frame);
     Py_DECREF(frame);
+}
+
+/* after_func() and Group.go() are Python functions of ours. */
+static void note_creator(const char *who, PyObject **code, int *lasti) {
+    note_place(strcmp(who, "after_func") == 0 || strcmp(who, "Group.go") == 0, code, lasti);
 }
 
 bool goroutine_alive(struct g *g) {
@@ -261,6 +279,31 @@ PyObject *go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject
     struct g *g = goroutine_new("go", args, nargs, kwnames);
     if (!g)
         return NULL;
+    g_start(g);
+    Py_RETURN_NONE;
+}
+
+PyObject *call_place(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    PyObject *code;
+    int lasti;
+    note_place(true, &code, &lasti);
+    return code ? Py_BuildValue("(Ni)", code, lasti) : Py_NewRef(Py_None);
+}
+
+PyObject *go_from(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *place, *fn, *code = NULL;
+    int lasti = 0;
+    if (!PyArg_ParseTuple(args, "OO", &place, &fn) ||
+        (place != Py_None && !PyArg_ParseTuple(place, "O!i", &PyCode_Type, &code, &lasti)) ||
+        interrupt_check() < 0)
+        return NULL;
+    struct g *g = goroutine_new("go", &fn, 1, NULL);
+    if (!g)
+        return NULL;
+    Py_XSETREF(goroutine_of(g)->created_code, Py_XNewRef(code));
+    goroutine_of(g)->created_lasti = lasti;
     g_start(g);
     Py_RETURN_NONE;
 }

@@ -118,11 +118,19 @@ static PyObject *new_without_arguments(PyTypeObject *type, PyObject *args, PyObj
 
 #define WHY_NOT_NEGATIVE "timeout must not be negative (-1 waits for ever)"
 
-/* threading.Lock's rules, but infinity waits for ever, too. */
-static int parse_lock_timeout(PyObject *timeout, int64_t *deadline) {
+static int no_number(PyObject *timeout) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds, not %s",
+                     Py_TYPE(timeout)->tp_name);
+    return -1;
+}
+
+/* threading.Lock's rules, but infinity waits for ever, too. *limits: it is not -1. */
+static int parse_lock_timeout(PyObject *timeout, int64_t *deadline, bool *limits) {
     double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1.0)
-        return PyErr_Occurred() ? -1 : 0;
+    *limits = seconds != -1.0;
+    if (!*limits)
+        return PyErr_Occurred() ? no_number(timeout) : 0;
     if (isnan(seconds) || seconds < 0) {
         PyErr_SetString(PyExc_ValueError,
                         isnan(seconds) ? "timeout must not be NaN" : WHY_NOT_NEGATIVE);
@@ -141,12 +149,13 @@ static int parse_blocking(PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     PyObject *given[2] = {Py_True, NULL};
     if (parse_optional("acquire", names, 2, args, nargs, kwnames, given) < 0)
         return -1;
+    bool limits = false;
     int blocking = PyObject_IsTrue(given[0]);
-    if (blocking < 0 || (given[1] && parse_lock_timeout(given[1], deadline) < 0))
+    if (blocking < 0 || (given[1] && parse_lock_timeout(given[1], deadline, &limits) < 0))
         return -1;
     if (blocking)
         return 0;
-    if (*deadline != NOTE_FOREVER) {
+    if (limits) {
         PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
         return -1;
     }
@@ -235,8 +244,9 @@ static PyMethodDef mutex_methods[] = {
                "RuntimeError if it is not locked.")},
     {"locked", mutex_locked, METH_NOARGS,
      PyDoc_STR("locked($self, /)\n--\n\nWhether somebody holds it.")},
-    {"__enter__", mutex_enter, METH_NOARGS, PyDoc_STR("acquire()")},
-    {"__exit__", FN(mutex_exit), METH_FASTCALL, PyDoc_STR("release()")},
+    {"__enter__", mutex_enter, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nacquire()")},
+    {"__exit__", FN(mutex_exit), METH_FASTCALL,
+     PyDoc_STR("__exit__($self, kind, value, trace, /)\n--\n\nrelease()")},
     {"_at_fork_reinit", mutex_at_fork_reinit, METH_NOARGS, NULL},
     {0},
 };
@@ -359,10 +369,13 @@ static PyObject *side_repr(PyObject *self) {
 }
 
 static PyMethodDef side_methods[] = {
-    {"acquire", side_acquire, METH_NOARGS, PyDoc_STR("acquire_read() or acquire_write()")},
-    {"release", side_release, METH_NOARGS, PyDoc_STR("release_read() or release_write()")},
-    {"__enter__", side_acquire, METH_NOARGS, PyDoc_STR("acquire()")},
-    {"__exit__", FN(side_exit), METH_FASTCALL, PyDoc_STR("release()")},
+    {"acquire", side_acquire, METH_NOARGS,
+     PyDoc_STR("acquire($self, /)\n--\n\nacquire_read() or acquire_write()")},
+    {"release", side_release, METH_NOARGS,
+     PyDoc_STR("release($self, /)\n--\n\nrelease_read() or release_write()")},
+    {"__enter__", side_acquire, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nacquire()")},
+    {"__exit__", FN(side_exit), METH_FASTCALL,
+     PyDoc_STR("__exit__($self, kind, value, trace, /)\n--\n\nrelease()")},
     {0},
 };
 
@@ -548,8 +561,9 @@ static PyMethodDef semaphore_methods[] = {
     {"release", FN(semaphore_release), FAST,
      PyDoc_STR("release($self, /, n=1)\n--\n\n"
                "Give n units back. RuntimeError, and nothing is given back, if fewer are taken.")},
-    {"__enter__", semaphore_enter, METH_NOARGS, PyDoc_STR("acquire()")},
-    {"__exit__", FN(semaphore_exit), METH_FASTCALL, PyDoc_STR("release()")},
+    {"__enter__", semaphore_enter, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nacquire()")},
+    {"__exit__", FN(semaphore_exit), METH_FASTCALL,
+     PyDoc_STR("__exit__($self, kind, value, trace, /)\n--\n\nrelease()")},
     {0},
 };
 

@@ -167,10 +167,10 @@ static PyMethodDef methods[] = {
                "unlock_os_thread().")},
     {"unlock_os_thread", unlock_os_thread, METH_NOARGS,
      PyDoc_STR("unlock_os_thread()\n--\n\nUndo one lock_os_thread().")},
-    {"recv", make_recv_case, METH_O,
-     PyDoc_STR("recv(ch, /)\n--\n\nA case for select(): receive from ch.")},
-    {"send", FN(make_send_case), METH_FASTCALL,
-     PyDoc_STR("send(ch, value, /)\n--\n\nA case for select(): send value to ch.")},
+    {"recv", FN(make_recv_case), FAST,
+     PyDoc_STR("recv($module, /, ch)\n--\n\nA case for select(): receive from ch.")},
+    {"send", FN(make_send_case), FAST,
+     PyDoc_STR("send($module, /, ch, value)\n--\n\nA case for select(): send value to ch.")},
     {"select", FN(py_select), FAST,
      PyDoc_STR(
          "select($module, /, *cases, default=False, timeout=None)\n--\n\n"
@@ -178,6 +178,8 @@ static PyMethodDef methods[] = {
          "Among several ready ones the choice is random. default=True: do not wait, index is -1. "
          "TimeoutError after\ntimeout seconds; ChannelClosed for a send to a closed channel.\n"
          "https://go.dev/ref/spec#Select_statements")},
+    {"_call_place", call_place, METH_NOARGS, NULL},
+    {"_go_from", go_from, METH_VARARGS, NULL},
     {"_shutdown", shutdown_runtime, METH_NOARGS, NULL},
     {"_die_of_interrupt", die_of_interrupt, METH_NOARGS, NULL},
     {"_ident", ident, METH_NOARGS, NULL},

@@ -49,25 +49,30 @@ static PyObject *case_new(ChanObject *chan, enum select_dir dir, PyObject *value
     return (PyObject *)k;
 }
 
-PyObject *make_recv_case(PyObject *module, PyObject *ch) {
+PyObject *make_recv_case(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames) {
     (void)module;
+    static const char *const names[] = {"ch"};
+    PyObject *ch = nargs ? args[0] : NULL;
     ChanObject *c = NULL;
+    if ((nargs != 1 || kwnames) && parse_required("recv", names, 1, args, nargs, kwnames, &ch) < 0)
+        return NULL;
     if (ch != Py_None && !(c = chan_for_recv(ch)))
         return NULL;
     return case_new(c, SELECT_RECV, NULL);
 }
 
-PyObject *make_send_case(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+PyObject *make_send_case(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames) {
     (void)module;
+    static const char *const names[] = {"ch", "value"};
+    PyObject *given[2] = {NULL, NULL};
     ChanObject *c = NULL;
-    if (nargs != 2) {
-        PyErr_Format(PyExc_TypeError, "send() takes a channel and a value (%zd arguments given)",
-                     nargs);
+    if (parse_required("send", names, 2, args, nargs, kwnames, given) < 0)
         return NULL;
-    }
-    if (args[0] != Py_None && !(c = chan_for_send(args[0])))
+    if (given[0] != Py_None && !(c = chan_for_send(given[0])))
         return NULL;
-    return case_new(c, SELECT_SEND, args[1]);
+    return case_new(c, SELECT_SEND, given[1]);
 }
 
 static void warn_unused(CaseObject *k) {

@@ -18,17 +18,24 @@ static int64_t deadline_in(double seconds) {
     return ns >= 9.2e18 ? NOTE_FOREVER : timer_after(rt_now(), (int64_t)ceil(ns));
 }
 
+/* An int that is too large for a double. */
+static int infinite(PyObject *o, double *d) {
+    PyErr_Clear();
+    PyObject *zero = PyLong_FromLong(0);
+    int negative = zero ? PyObject_RichCompareBool(o, zero, Py_LT) : -1;
+    Py_XDECREF(zero);
+    *d = negative > 0 ? -INFINITY : INFINITY;
+    return negative < 0 ? -1 : 0;
+}
+
 static int to_double(PyObject *o, const char *what, double *d) {
     *d = PyFloat_Check(o) ? PyFloat_AS_DOUBLE(o) : PyFloat_AsDouble(o);
     if (*d == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError))
             PyErr_Format(PyExc_TypeError, "%s must be a number of seconds, not %s", what,
                          Py_TYPE(o)->tp_name);
-        else if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_Clear();
-            *d = INFINITY;
-            return 0;
-        }
+        else if (PyErr_ExceptionMatches(PyExc_OverflowError))
+            return infinite(o, d);
         return -1;
     }
     if (isnan(*d)) {

@@ -56,7 +56,8 @@ static void group_dealloc(PyObject *self) {
 static PyObject *group_add_n(PyObject *self, int64_t n) {
     if (wait_group_add(group_of(self), n))
         Py_RETURN_NONE;
-    PyErr_SetString(PyExc_ValueError, n < 0 ? "a WaitGroup's counter must not be negative"
+    PyErr_SetString(PyExc_ValueError, n < 0 ? "a WaitGroup's counter must not be negative: "
+                                              "done() was called more often than add() counted"
                                             : "a WaitGroup's counter is too large");
     return NULL;
 }
@@ -233,8 +234,13 @@ static PyTypeObject WaitGroup_Type = {
 /* Releases it; what take_back() needs, a new reference, or NULL with an exception. An RLock is released
  * however often it is held, as in threading.Condition. */
 static PyObject *let_go(PyObject *lock) {
-    if (Py_IS_TYPE(lock, &Mutex_Type))
-        return mutex_unlock(lock) < 0 ? NULL : Py_NewRef(Py_None);
+    if (Py_IS_TYPE(lock, &Mutex_Type)) {
+        if (mutex_unlock(lock) == 0)
+            Py_RETURN_NONE;
+        PyErr_SetString(PyExc_RuntimeError,
+                        "wait on a Cond whose lock is not held: wait in `with cond:`");
+        return NULL;
+    }
     bool saves = PyObject_HasAttrString(lock, "_release_save");
     return PyObject_CallMethod(lock, saves ? "_release_save" : "release", NULL);
 }

@@ -38,6 +38,7 @@ from ._core import (
     GoroutineExit,
     RecvChan,
     SendChan,
+    _chan_signature,
     _shutdown,
     go,
     goexit,
@@ -57,6 +58,7 @@ from ._core import (
     wait_writable,
 )
 from ._hook import ExceptHookArgs, excepthook
+from ._signature import ChanSignature
 from ._types import Selected
 from .group import Group, Result
 from .timers import Ticker, Timer, after, after_func
@@ -103,6 +105,7 @@ __all__ = [
 def _start() -> None:
     import atexit
 
+    _chan_signature(ChanSignature())
     _import_locks.install()
     atexit.register(_shutdown)
 

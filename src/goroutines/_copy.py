@@ -54,9 +54,18 @@ def by_value(value: Any) -> Any:
         return value
     try:
         return copy.deepcopy(value, _Memo())
-    except Exception as refused:
-        import pickle  # only here: it takes a tenth of the time to import this package
-
-        if not isinstance(refused, (copy.Error, pickle.PicklingError)):
+    except Exception as exc:
+        if not _is_refusal(exc):
             raise
-        raise TypeError(f"cannot send by value: {refused}") from refused
+        raise TypeError(f"cannot send a {type(value).__name__} by value: {exc}") from exc
+
+
+def _is_refusal(exc: Exception) -> bool:
+    """Whether exc says that something cannot be copied; all else is a failure of its own."""
+    # Not imported for this, with no descriptor left perhaps: who raises its exception has it.
+    pickle = sys.modules.get("pickle")
+    return (
+        type(exc) is TypeError
+        or isinstance(exc, copy.Error)
+        or (pickle is not None and isinstance(exc, pickle.PicklingError))
+    )

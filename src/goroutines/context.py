@@ -24,18 +24,19 @@ import math
 import time
 import weakref
 from collections.abc import Callable
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, NoReturn, Self
 
 from ._core import (
     Chan,
     ChannelClosed,
     RecvChan,
+    _call_place,
     _chan_keep,
     _check_callable,
     _deadline_timer,
     _FuncTimer,
-    go,
+    _go_from,
 )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 _Outcome = tuple[Exception, BaseException]  # err() and cause()
+_Callback = tuple[tuple[CodeType, int] | None, Callable[[], object]]  # for _go_from()
 
 
 class Canceled(Exception):
@@ -175,7 +177,7 @@ class CancelContext(Context):
         self._below: set[weakref.ref[CancelContext]] = set()
         self._kept: dict[int, CancelContext] = {}
         self._ref: weakref.ref[CancelContext] | None = None  # the one in the parent's set
-        self._callbacks: dict[object, Callable[[], object]] = {}
+        self._callbacks: dict[object, _Callback] = {}
         self._over = self._pinned = False
         self._timer: _FuncTimer | None = None
         self._timed: list[Any] = []  # what the timer refers to: a weak reference, or nothing more
@@ -284,12 +286,12 @@ class CancelContext(Context):
 
     def _start_callbacks(self) -> None:
         for key in self._callbacks.copy():
-            fn = self._callbacks.pop(key, None)
-            if fn is not None:
+            callback = self._callbacks.pop(key, None)
+            if callback is not None:
                 try:
-                    go(fn)
+                    _go_from(*callback)
                 except BaseException:
-                    self._callbacks.setdefault(key, fn)
+                    self._callbacks.setdefault(key, callback)
                     raise
 
     def _pin(self) -> None:
@@ -415,7 +417,7 @@ def after_func(ctx: Context, fn: Callable[[], object]) -> Callable[[], bool]:
     nearest = _checked(ctx, "context")._nearest()
     callbacks = {} if nearest is None else nearest._callbacks
     key = object()
-    callbacks[key] = fn
+    callbacks[key] = _call_place(), fn
 
     def stop() -> bool:
         return callbacks.pop(key, None) is not None

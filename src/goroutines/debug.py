@@ -10,7 +10,7 @@ import linecache
 from types import FrameType
 from typing import NamedTuple
 
-from ._core import _goroutines, _stats
+from ._core import _goroutines, _stats, num_goroutine
 
 __all__ = ["Stats", "stacks", "stats"]
 
@@ -103,5 +103,5 @@ def _deadlock_report() -> str:
         place = _place(frame, created) + _held(holder, frames)
         lines.append(f"  goroutine {number} [{reason}]: {place}")
     if len(listed) > _REPORTED:
-        lines.append("  ...")
+        lines.append(f"  ... and {num_goroutine() - _REPORTED} more")
     return "\n".join(lines)

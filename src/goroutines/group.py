@@ -117,7 +117,8 @@ class Group:
 
     def __init__(self, ctx: Context | None = None, *, limit: int | None = None) -> None:
         if ctx is not None and not isinstance(ctx, Context):
-            raise TypeError(f"a Group's ctx is a Context, not {type(ctx).__name__}")
+            hint = f" (a limit is given as limit={ctx})" if isinstance(ctx, int) else ""
+            raise TypeError(f"a Group's ctx is a Context, not {type(ctx).__name__}{hint}")
         self._slots = None if limit is None else Chan(object, _checked_limit(limit))
         self._context = with_cancel(background() if ctx is None else ctx)
         self._state = "not entered"

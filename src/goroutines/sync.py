@@ -136,10 +136,15 @@ class Cond:
     def _check_held(self) -> None:
         held = getattr(self.lock, "_is_owned", None) or getattr(self.lock, "locked", None)
         if held is not None and not held():
-            raise RuntimeError("notify of a Cond whose lock is not held")
+            raise RuntimeError("notify of a Cond whose lock is not held: notify in `with cond:`")
 
     def __repr__(self) -> str:
         return f"<goroutines.sync.Cond: {len(self._waiters)} waiting, {self.lock!r}>"
+
+
+def _check_function(who: str, fn: object) -> None:
+    if not callable(fn):
+        raise TypeError(f"{who}() takes a function: {fn!r} is not callable")
 
 
 class Once:
@@ -151,7 +156,7 @@ class Once:
         self._done = False
         self._mutex = Mutex()
 
-    def do(self, fn: Callable[[], object], /) -> None:
+    def do(self, fn: Callable[[], object]) -> None:
         """Call fn, if this is the first call of do; else wait until that one is over.
 
         As in Go, an exception out of fn is raised where it was called, and counts as done: later
@@ -159,6 +164,7 @@ class Once:
         """
         if self._done:
             return
+        _check_function("Once.do", fn)
         with self._mutex:
             if not self._done:
                 try:
@@ -176,6 +182,7 @@ def once_value(fn: Callable[[], T], /) -> Callable[[], T]:
     As in Go, each call raises what fn raised; RuntimeError if fn's goroutine was told to end.
     https://pkg.go.dev/sync#OnceValue
     """
+    _check_function("once_value", fn)
     once = Once()
     value: T
     error: BaseException | None = None
@@ -207,6 +214,8 @@ def once_func(fn: Callable[[], object], /) -> Callable[[], None]:
     As in Go, each call raises what fn raised; RuntimeError if fn's goroutine was told to end.
     https://pkg.go.dev/sync#OnceFunc
     """
+
+    _check_function("once_func", fn)
 
     @functools.wraps(fn)
     def call() -> None:
@@ -240,7 +249,7 @@ class Pool(Generic[T]):
             pass
         return self._new()
 
-    def put(self, x: T, /) -> None:
+    def put(self, x: T) -> None:
         """Give x to whoever calls get() next. It is not the caller's any more."""
         self._items.append(x)
 
@@ -282,7 +291,7 @@ class SingleFlight:
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
 
-    def do(self, key: Hashable, fn: Callable[..., T], /, *args: Any) -> tuple[T, bool]:
+    def do(self, key: Hashable, fn: Callable[..., T], *args: Any) -> tuple[T, bool]:
         """(fn(*args), shared): the result of one call for all who ask for key while it runs.
 
         shared: whether several got it. As in Go, an exception out of fn is raised in all of them.

@@ -44,7 +44,7 @@ class Timer:
         return f"<Timer {self._func or self.chan!r}>"
 
 
-def after_func(seconds: float, fn: Callable[..., object], /, *args: Any) -> Timer:
+def after_func(seconds: float, fn: Callable[..., object], *args: Any) -> Timer:
     """Run fn(*args) in a goroutine of its own after that many seconds.
 
     Returns a Timer with stop() and reset(); its chan never receives anything.

@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import gc
 import math
+import pickle
 import sys
 import threading
 import types
@@ -221,6 +222,59 @@ def test_a_failing_copy_leaves_the_channel_usable():
     with pytest.raises((LookupError, TypeError)):
         c.send([Unrelated()])
     assert len(c) == 0
+    c.send(1)
+    assert c.recv() == 1
+
+
+class Fails:
+    def __init__(self, exc, method):
+        self.exc = exc
+        setattr(type(self), method, lambda self, arg: self.fail())
+
+    def fail(self):
+        raise self.exc
+
+
+def fails(exc, method="__deepcopy__"):
+    return type("Fails", (Fails,), {})(exc, method)
+
+
+def deep():
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+COPY_FAILS = {
+    "a generator": (
+        lambda: (x for x in ()),
+        TypeError,
+        "cannot send a generator by value: cannot pickle",
+    ),
+    "copy.Error": (lambda: fails(copy.Error("no")), TypeError, "cannot send a Fails by value: no"),
+    "PicklingError": (
+        lambda: fails(pickle.PicklingError("no"), "__reduce_ex__"),
+        TypeError,
+        "cannot send a Fails by value: no",
+    ),
+    # Failures of their own come as they are, like those of copy.deepcopy().
+    "in __deepcopy__": (lambda: fails(LookupError("own")), LookupError, "own"),
+    "in __reduce__": (lambda: fails(OSError("own"), "__reduce_ex__"), OSError, "own"),
+    "too deep": (deep, RecursionError, "recursion"),
+}
+
+
+@pytest.mark.parametrize("what", COPY_FAILS)
+@in_run
+def test_the_sender_gets_what_the_copy_failed_with(what):
+    make, kind, says = COPY_FAILS[what]
+    value = make()
+    c = Chan(object, 1, by_value=True)
+    for op in (c.send, c.sender.send, lambda v: select(send(c, v), send(None, 1))):
+        with pytest.raises(kind, match=says):
+            op(value)
+        assert len(c) == 0
     c.send(1)
     assert c.recv() == 1
 

@@ -3,8 +3,10 @@
 import copy
 import pickle
 import re
+import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 from goroutines import Chan, Group, RecvChan, go, num_goroutine, recv, run, select
@@ -374,6 +376,32 @@ def test_what_escapes_it_goes_to_the_hook():
         ctx.cancel()
         assert eventually(lambda: seen)
     assert seen[0].exc_type is ZeroDivisionError
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["later", "at once"])
+def test_the_place_where_it_was_created_is_the_call_of_after_func(done):
+    def elsewhere():
+        ctx.cancel()
+
+    with hooked() as seen:
+        ctx = with_cancel(background())
+        if done:
+            elsewhere()
+        after_func(ctx, lambda: 1 / 0)
+        here = sys._getframe().f_lineno - 1
+        elsewhere()
+        assert eventually(lambda: seen)
+    code = sys._getframe().f_code
+    assert seen[0].created_at == f"{code.co_filename}:{here} in {code.co_qualname}"
+
+
+@in_run
+def test_after_func_that_nobody_called():
+    """No frame of Python is above it."""
+    ctx, ran = with_cancel(background()), Chan()
+    go(after_func, ctx, partial(ran.send, 1))
+    ctx.cancel()
+    assert ran.recv(timeout=30) == 1
 
 
 async def coroutine():

@@ -239,8 +239,28 @@ def test_the_first_hundred_are_listed(n):
 
     with pytest.raises(DeadlockError) as caught:
         run(main)
-    lines = [x for x in str(caught.value).splitlines() if "chan receive" in x]
-    assert len(lines) == min(n, 100)
+    lines = str(caught.value).splitlines()[1:]
+    assert ["chan receive" in x for x in lines[:100]] == [True] * min(n, 100)
+    assert lines[100:] == ([f"  ... and {n - 100} more"] if n > 100 else [])
+
+
+def test_the_count_of_the_rest_without_run():
+    """The main thread waits and is no goroutine; a timer that is stopped has none alive."""
+    done = script(
+        """
+        import goroutines as G
+        c = G.Chan()
+        for _ in range(130):
+            G.go(c.recv)
+        timer = G.after_func(600, print)
+        timer.stop()
+        try:
+            c.recv()
+        except G.DeadlockError as e:
+            print(str(e).splitlines()[100:][-1])
+        """
+    )
+    assert done.stdout == "  ... and 30 more\n", told(done)
 
 
 def test_a_goroutine_without_python_frames_has_a_line_too():

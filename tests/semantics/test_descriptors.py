@@ -318,9 +318,10 @@ def test_thousands_of_descriptors(n_procs):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     n = min(scaled(10000, 100), hard - 200)
 
-    def main() -> None:
-        fds = [os.eventfd(0) for _ in range(n)]
+    def main(fds: list[int]) -> None:
+        fds += [os.eventfd(0) for _ in range(n)]
         out = Chan(object, n)
+        threads = G.debug.stats().threads  # those of the tests before among them
 
         def member(fd: int) -> None:
             wait_readable(fd)
@@ -329,14 +330,17 @@ def test_thousands_of_descriptors(n_procs):
         for fd in fds:
             go(member, fd)
         sleep(0.1)
-        assert len(out) == 0 and G.debug.stats().threads < 50
+        assert len(out) == 0 and G.debug.stats().threads < threads + 50
         for fd in reversed(fds):
             os.eventfd_write(fd, 1)
         assert {out.recv(timeout=LONG) for _ in fds} == set(fds)
+
+    fds: list[int] = []
+    try:
+        on_procs(n_procs, lambda: main(fds))
+    finally:
         for fd in fds:
             os.close(fd)
-
-    on_procs(n_procs, main)
 
 
 def test_from_threads_and_goroutines_at_once():

@@ -1,16 +1,34 @@
 """Messages of errors: each says what is wrong and what to do about it."""
 
 import math
+import warnings
 
 import goroutines as G
 import pytest
-from goroutines import Chan, recv, select, send
+from goroutines import Chan, context, recv, select, send
+from goroutines.sync import Cond, Once, WaitGroup, once_func, once_value
 
 from .support import attempt, closed, full
 
 
 async def coroutine_function():
     pass
+
+
+COROUTINE = coroutine_function()
+COROUTINE.close()
+
+
+def generator_function():
+    yield
+
+
+def in_group(fn):
+    def call():
+        with G.Group() as g:
+            g.go(fn)
+
+    return call
 
 
 def inside(fn):
@@ -36,7 +54,19 @@ ERRORS = {
     "go(called())": (lambda: G.go(print()), TypeError, "callable"),
     "run(None)": (lambda: G.run(None), TypeError, "callable"),
     "run(async def)": (lambda: G.run(coroutine_function), TypeError, "async"),
+    "go(f(x))": (lambda: G.go(print(end="")), TypeError, r"go\(f, x\) rather than go\(f\(x\)\)"),
+    "WaitGroup().go(f(x))": (lambda: WaitGroup().go(None), TypeError, r"rather than go\(f\(x\)\)"),
+    "Group.go(f(x))": (in_group(None), TypeError, r"Group\.go\(f, x\) rather than"),
+    "go(async def())": (lambda: G.go(COROUTINE), TypeError, r"is async: .*asyncio\.run"),
+    "Group(10)": (lambda: G.Group(10), TypeError, "limit=10"),
     "run in run": (inside(lambda: G.run(int)), RuntimeError, "goroutine"),
+    # locks and such
+    "done() too often": (lambda: WaitGroup().done(), ValueError, r"done\(\).*more often.*add\(\)"),
+    "Cond().wait()": (lambda: Cond().wait(), RuntimeError, "wait.*not held.*with cond"),
+    "Cond().notify()": (lambda: Cond().notify(), RuntimeError, "notify.*not held.*with cond"),
+    "Once().do(f())": (lambda: Once().do(None), TypeError, r"Once\.do\(\).*None.*callable"),
+    "once_func(f())": (lambda: once_func(None), TypeError, r"once_func\(\).*None.*callable"),
+    "once_value(f())": (lambda: once_value(5), TypeError, r"once_value\(\).*5.*callable"),
     # the runtime's knobs
     "gomaxprocs(0)": (lambda: G.gomaxprocs(0), ValueError, "1"),
     "gomaxprocs(-3)": (lambda: G.gomaxprocs(-3), ValueError, "1"),
@@ -73,6 +103,7 @@ ERRORS = {
         "send.*closed|closed.*send",
     ),
     "recv of a closed one": (lambda: closed().recv(), G.ChannelClosed, "closed"),
+    "the end with recv": (lambda: closed().recv(), G.ChannelClosed, r"recv_ok\(\)"),
     "close of a closed one": (lambda: closed().close(), G.ChannelClosed, "clos"),
     "send(timeout=-1)": (lambda: Chan().send(1, timeout=-1), ValueError, "timeout"),
     "recv(timeout=-1)": (lambda: Chan().recv(timeout=-1), ValueError, "timeout"),
@@ -138,6 +169,30 @@ def test_the_same_in_a_goroutine(what):
         assert isinstance(error, (kind, RuntimeError))
     else:
         assert type(error) is kind, error
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: G.go(generator_function),
+        lambda: WaitGroup().go(generator_function),
+        lambda: G.after_func(60, generator_function).stop(),
+        lambda: context.after_func(context.background(), generator_function),
+    ],
+)
+def test_a_generator_function_whose_generator_nobody_gets(call):
+    with pytest.warns(RuntimeWarning, match="generator function .*generator_function") as caught:
+        call()
+    assert [w.filename for w in caught] == [__file__]
+
+
+def test_a_generator_function_whose_generator_somebody_gets():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(G.run(generator_function)) == [None]
+        with G.Group() as g:
+            result = g.go(generator_function)
+        assert list(result.value()) == [None]
 
 
 def test_the_exceptions_of_the_package():

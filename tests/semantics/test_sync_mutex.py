@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 
 import goroutines as G
 import pytest
@@ -79,6 +80,70 @@ def test_arguments_are_checked_as_those_of_a_lock(args, error):
     with pytest.raises(error):
         m.acquire(*args)
     assert not m.locked()
+
+
+def test_no_timeout_but_minus_one_for_a_call_that_does_not_wait():
+    """Nor infinity, which threading.Lock does not take at all."""
+    for held in (False, True):
+        m = Mutex()
+        assert m.acquire(False, -1) is True
+        if not held:
+            m.release()
+        with pytest.raises(ValueError, match="non-blocking"):
+            m.acquire(False, math.inf)
+        assert m.locked() is held
+        assert m.acquire(False, -1.0) is not held
+
+
+def waits():
+    """All that wait in goroutines.sync, free and taken."""
+    free, taken = RWMutex(), RWMutex()
+    taken.acquire_write()
+    group, cond = WaitGroup(), Cond()
+    busy = WaitGroup()
+    busy.add()
+    cond.acquire()
+    for rw in free, taken:
+        yield rw.acquire_read
+        yield rw.acquire_write
+    for n in 1, 2:
+        yield partial(Semaphore(1).acquire, n)
+    yield group.wait
+    yield busy.wait
+    yield cond.wait
+    yield partial(cond.wait_for, lambda: True)
+    yield partial(cond.wait_for, lambda: False)
+    m = Mutex()
+    yield partial(m.acquire, True)
+    m.acquire()
+    yield partial(m.acquire, True)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (-2, ValueError),
+        (-0.5, ValueError),
+        (-math.inf, ValueError),
+        (math.nan, ValueError),
+        ("1", TypeError),
+        ([], TypeError),
+    ],
+)
+def test_a_wrong_timeout_is_refused_whatever_the_state(timeout, error):
+    says = "timeout must (not )?be (a number of seconds, not|negative|NaN)"
+    for wait in waits():
+        with pytest.raises(error, match=says):
+            wait(timeout=timeout)
+
+
+def test_an_int_that_no_float_holds():
+    for sign in 1, -1:
+        with pytest.raises(OverflowError):  # as threading.Lock
+            Mutex().acquire(True, sign * 10**400)
+    assert Semaphore(1).acquire(timeout=10**400)
+    with pytest.raises(ValueError, match="negative"):
+        Semaphore(1).acquire(timeout=-(10**400))
 
 
 def test_keywords_are_checked():
