@@ -125,8 +125,8 @@ static void interrupt_main(struct run *r, PyObject *exc) {
         }
         r->interrupted_at = now;
     }
-    r->give_up_at =
-        earliest(r->give_up_at, now + (ends_the_program(exc) ? PATIENCE : LONG_PATIENCE));
+    r->give_up_at = earliest(r->give_up_at,
+                             now + (ends_the_program(exc) ? PATIENCE : LONG_PATIENCE));
     interrupt_deliver(r->main, exc);
 }
 
@@ -232,9 +232,9 @@ static void wait_for_main(struct run *r) {
 /* ---- the end ---- */
 
 struct census {
-    int64_t alive;    /* not left behind */
-    int64_t asleep;   /* of these, parked and not woken, */
-    int64_t helpers;  /* and started by cleanup */
+    int64_t alive;   /* not left behind */
+    int64_t asleep;  /* of these, parked and not woken, */
+    int64_t helpers; /* and started by cleanup */
 };
 
 static bool count(struct g *g, void *arg) {

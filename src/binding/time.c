@@ -220,7 +220,7 @@ typedef struct func_timer {
     struct func_timer *prev, *next; /* of those that are armed, or have fired and not begun; GIL */
     bool listed;
     bool of_cleanup; /* as of its goroutine */
-    bool service; /* of a context: fires whether or not a run() ends meanwhile */
+    bool service;    /* of a context: fires whether or not a run() ends meanwhile */
 } FuncTimerObject;
 
 static FuncTimerObject *armed, *armed_services;
