@@ -386,7 +386,9 @@ def play(seed: int) -> None:
 def unraisable(args: sys.UnraisableHookArgs) -> None:
     # In callbacks from C and in finalizers; event loops that were ended half made or half closed.
     event_loop = "EventLoop" in f"{args.object!r} {args.err_msg}"  # 3.15 has it in the message
-    if args.exc_type not in (G.GoroutineExit, Handled) and not event_loop:
+    # Until 3.12 an exception at a callback's first bytecode has not become GoroutineExit yet.
+    is_exit = args.exc_type is G.GoroutineExit or args.exc_type.__name__ == "_Delivery"
+    if not is_exit and args.exc_type is not Handled and not event_loop:
         sys.__unraisablehook__(args)
         errors.append(str(args.exc_value))
 
