@@ -179,9 +179,13 @@ static PyObject *write_in_parts(int fd, PyObject *data) {
     return wrote(done, err);
 }
 
+/* logging writes while it holds an RLock, which its caller may not know of, and which is a goroutine's only if
+ * locks are patched: until then a write keeps its thread. */
+static bool may_park(void) { return patch_locks[0]->installed; }
+
 PATCH_BODY(write_body) {
     Py_ssize_t len;
-    if (!one_positional(nargs, kwnames) || !waits(self, writable) ||
+    if (!may_park() || !one_positional(nargs, kwnames) || !waits(self, writable) ||
         !has_buffer(args[0], PyBUF_SIMPLE, &len) || len == 0)
         return patch_call(p, self, args, nargs, kwnames);
     if (interrupt_check() < 0)

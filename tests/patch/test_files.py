@@ -10,6 +10,7 @@ from goroutines import debug, patch
 sys.setswitchinterval(
     float(os.environ.get("GOROUTINES_TEST_SWITCHINTERVAL") or sys.getswitchinterval()))
 patch.os()
+patch.threading()
 
 def outcome(fn):
     try:
@@ -903,6 +904,43 @@ patch.subprocess()
 assert slot(Early) == slot(After) == slot(io.BufferedReader) == patched
 assert slot(io.BufferedRandom) != plain
 """
+    )
+
+
+# ---- without patch.threading() ----
+
+
+@on_procs
+def test_logging_to_a_full_pipe_keeps_its_lock(procs):
+    """It writes while it has an RLock, which belongs to the OS thread."""
+    run(
+        """
+import logging
+patch.undo()
+patch.subprocess()
+r, w = pipe("", -1)
+log = logging.getLogger("test")
+log.addHandler(logging.StreamHandler(w))
+lines, rest = 300, "x" * 3000
+
+def member(i):
+    for j in range(lines // 10):
+        log.warning("%d %d %s", i, j, rest)
+        G.gosched()
+
+def main():
+    with G.Group() as g:
+        for i in range(10):
+            g.go(member, i)
+        g.go(drain)
+
+def drain():
+    seen = [r.readline().split()[:2] for _ in range(lines)]
+    assert len(set(map(tuple, seen))) == lines
+
+G.run(main)
+""",
+        procs,
     )
 
 
