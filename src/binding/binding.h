@@ -33,6 +33,7 @@ struct goroutine {
     bool exit_before_start;
     bool of_cleanup;  /* started by cleanup after the end of main, on whose behalf it runs */
     bool left_behind; /* blocked in C when run() ended */
+    bool ended;       /* what is left to run is its excepthook and finalizers */
     bool is_main;
     bool service;     /* the library's own, and short: run() leaves it alone as it ends */
     PyObject *member; /* of a Group (member.c), or NULL */

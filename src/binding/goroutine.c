@@ -371,7 +371,7 @@ static PyObject *body(struct goroutine *gr) {
 
 /* Its hook and its finalizers are interrupted by the end of run() only if they wait for good. */
 static void ends_by_itself(struct goroutine *gr) {
-    gr->exit_sent = true;
+    gr->ended = gr->exit_sent = true;
     interrupt_drop(gr);
     Py_CLEAR(gr->ts->async_exc); /* of others */
 }
@@ -440,8 +440,6 @@ void goroutine_run(struct g *g) {
         exit_forked(result);
     finish(gr, result);
     ends_by_itself(gr);
-    if (gr->left_behind)
-        goroutines_left_behind--;
     PyThreadState *ts = gr->ts;
     PyObject *thread_handle = gr->thread_handle;
     gr->thread_handle = NULL;
@@ -462,5 +460,7 @@ void goroutine_run(struct g *g) {
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(NULL);
     Py_CLEAR(gr->pending); /* what was sent meanwhile */
+    if (gr->left_behind)   /* perhaps in a finalizer */
+        goroutines_left_behind--;
     compat_drop_chunk(ts, &gr->chunk);
 }

@@ -303,7 +303,8 @@ static bool leave_if_blocked(struct g *g, void *unused) {
     if (goroutine_alive(g) && !goroutine_of(g)->left_behind && runners_blocked(g)) {
         goroutine_of(g)->left_behind = true;
         goroutines_left_behind++;
-        interrupt_pend(g, interrupt_new_exit()); /* also one that was blocked in its cleanup */
+        if (!goroutine_of(g)->ended)
+            interrupt_pend(g, interrupt_new_exit()); /* also one that was blocked in its cleanup */
     }
     return true;
 }

@@ -389,6 +389,30 @@ def test_a_goroutine_started_by_cleanup_does_not_survive():
     assert num_goroutine() == 0
 
 
+def test_a_finalizer_that_blocks_in_c_is_left_alone(monkeypatch):
+    log, local, begun = [], threading.local(), Chan()
+    monkeypatch.setattr("sys.unraisablehook", log.append)
+
+    class Last:
+        def __del__(self):
+            begun.send(None)
+            time.sleep(0.3)
+            sleep(0.001)
+            log.append("finalized")
+
+    def member():
+        local.last = Last()
+
+    def main():
+        go(member)
+        begun.recv()
+
+    run(main)
+    assert log == []
+    assert eventually(lambda: log == ["finalized"]), log
+    assert eventually(lambda: num_goroutine() == 0), num_goroutine()
+
+
 def by_group(step):
     with Group() as group:
         for i in range(3):
