@@ -45,6 +45,19 @@ int parse_required(const char *f, const char *const *names, int n, PyObject *con
     return 0;
 }
 
+void explain_no_seconds(const char *what, PyObject *o) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Format(PyExc_TypeError, "%s must be a number of seconds, not %s", what,
+                     Py_TYPE(o)->tp_name);
+}
+
+int is_negative(PyObject *o) {
+    PyObject *zero = PyLong_FromLong(0);
+    int negative = zero ? PyObject_RichCompareBool(o, zero, Py_LT) : -1;
+    Py_XDECREF(zero);
+    return negative;
+}
+
 int parse_count(const char *what, PyObject *o, int64_t *n) {
     if (!PyIndex_Check(o) || PyBool_Check(o)) {
         PyErr_Format(PyExc_TypeError, "%s must be an int, not %s", what, Py_TYPE(o)->tp_name);

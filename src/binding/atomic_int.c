@@ -109,11 +109,11 @@ static PyMethodDef atomic_methods[] = {
     {"load", atomic_load_py, METH_NOARGS, PyDoc_STR("load($self, /)\n--\n\nThe value.")},
     {"store", atomic_store_py, METH_O,
      PyDoc_STR("store($self, value, /)\n--\n\nSet the value. TypeError if it is no int.")},
-    {"add", FN(atomic_add), METH_FASTCALL | METH_KEYWORDS,
+    {"add", FN(atomic_add), FAST,
      PyDoc_STR("add($self, /, n=1)\n--\n\nAdd n to the value; the new value.")},
     {"swap", atomic_swap, METH_O,
      PyDoc_STR("swap($self, value, /)\n--\n\nSet the value; the old one.")},
-    {"compare_and_swap", FN(atomic_compare_and_swap), METH_FASTCALL | METH_KEYWORDS,
+    {"compare_and_swap", FN(atomic_compare_and_swap), FAST,
      PyDoc_STR("compare_and_swap($self, /, old, new)\n--\n\n"
                "Set the value to new if it equals old; whether it did.")},
     {0},

@@ -221,8 +221,9 @@ void func_timers_stop_all(bool helpers);
 void func_timers_fork_child(void);
 static inline bool is_tick(void *word) { return (uintptr_t)word & 1; }
 
-/* A function of another signature, as a PyMethodDef holds it. */
+/* A function of another signature, as a PyMethodDef holds it, and the flags of most of these. */
 #define FN(f) (PyCFunction)(void (*)(void)) f
+#define FAST (METH_FASTCALL | METH_KEYWORDS)
 
 /* args.c */
 /* f(name=..., ...), by position or by name: out[i] is set, borrowed, for those given. -1 with TypeError. */
@@ -231,6 +232,10 @@ int parse_optional(const char *f, const char *const *names, int n, PyObject *con
 /* The same for f(name, ...): TypeError if one is not given. */
 int parse_required(const char *f, const char *const *names, int n, PyObject *const *args,
                    Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+/* Says instead of the TypeError that is set, if it is one, that `what` must be a number of seconds. */
+void explain_no_seconds(const char *what, PyObject *o);
+/* Whether an int is; -1 with an exception. */
+int is_negative(PyObject *o);
 /* A count >= 0; what is too large for it is INT64_MAX. -1 with TypeError or ValueError. */
 int parse_count(const char *what, PyObject *o, int64_t *n);
 

@@ -453,11 +453,10 @@ static Py_hash_t view_hash(PyObject *self) {
 
 /* ---- types ---- */
 
-#define FAST (METH_FASTCALL | METH_KEYWORDS)
 /* Lists of initializers, which clang-format takes for blocks of statements. */
 /* clang-format off */
 #define SEND_METHOD                                                                                \
-    {"send", FN(method_send), FAST,                                       \
+    {"send", FN(method_send), FAST,                                                                \
      PyDoc_STR("send($self, /, value, *, timeout=None)\n--\n\n"                                    \
                "Send value. Unbuffered: returns once a receiver has it; buffered: once it is in "  \
                "the buffer.\n\nRaises TypeError if value is not of the channel's elem, "           \
@@ -467,16 +466,17 @@ static Py_hash_t view_hash(PyObject *self) {
      PyDoc_STR("close($self, /)\n--\n\nNo more values will be sent: wakes everybody who "          \
                "waits. Closing twice raises ChannelClosed.")}
 #define RECV_METHODS                                                                               \
-    {"recv", FN(method_recv), FAST,                                       \
+    {"recv", FN(method_recv), FAST,                                                                \
      PyDoc_STR("recv($self, /, *, timeout=None)\n--\n\nThe next value, in the order they were "    \
                "sent.\n\nRaises ChannelClosed once the channel is closed and drained, "            \
                "TimeoutError after timeout seconds.")},                                            \
-    {"recv_ok", FN(method_recv_ok), FAST,                                 \
+    {"recv_ok", FN(method_recv_ok), FAST,                                                          \
      PyDoc_STR("recv_ok($self, /, *, timeout=None)\n--\n\n(value, True), or (None, False) "        \
                "once the channel is closed and drained.\n\nRaises TimeoutError after "             \
                "timeout seconds.")}
 #define COMMON_METHODS                                                                             \
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("__class_getitem__($type, item, /)\n--\n\nChan[int]")},           \
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,                                    \
+     PyDoc_STR("__class_getitem__($type, item, /)\n--\n\nChan[int]")},                             \
     {"__reduce_ex__", refuse_reduce, METH_O, NULL},                                                \
     {"__reduce__", refuse_reduce, METH_NOARGS, NULL},                                              \
     {"__copy__", refuse_reduce, METH_NOARGS, NULL},                                                \

@@ -118,19 +118,16 @@ static PyObject *new_without_arguments(PyTypeObject *type, PyObject *args, PyObj
 
 #define WHY_NOT_NEGATIVE "timeout must not be negative (-1 waits for ever)"
 
-static int no_number(PyObject *timeout) {
-    if (PyErr_ExceptionMatches(PyExc_TypeError))
-        PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds, not %s",
-                     Py_TYPE(timeout)->tp_name);
-    return -1;
-}
-
 /* threading.Lock's rules, but infinity waits for ever, too. *limits: it is not -1. */
 static int parse_lock_timeout(PyObject *timeout, int64_t *deadline, bool *limits) {
     double seconds = PyFloat_AsDouble(timeout);
     *limits = seconds != -1.0;
-    if (!*limits)
-        return PyErr_Occurred() ? no_number(timeout) : 0;
+    if (!*limits) {
+        if (!PyErr_Occurred())
+            return 0;
+        explain_no_seconds("timeout", timeout);
+        return -1;
+    }
     if (isnan(seconds) || seconds < 0) {
         PyErr_SetString(PyExc_ValueError,
                         isnan(seconds) ? "timeout must not be NaN" : WHY_NOT_NEGATIVE);
@@ -229,7 +226,6 @@ static PyObject *mutex_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return self;
 }
 
-#define FAST (METH_FASTCALL | METH_KEYWORDS)
 static PyMethodDef mutex_methods[] = {
     {"acquire", FN(mutex_acquire), FAST,
      PyDoc_STR(

@@ -140,7 +140,7 @@ static void member_dealloc(PyObject *self) {
 }
 
 static PyMethodDef member_methods[] = {
-    {"start", FN(member_start), METH_FASTCALL | METH_KEYWORDS,
+    {"start", FN(member_start), FAST,
      PyDoc_STR("start(fn, *args, **kwargs): once. When it has ended, on_end(value, None) or "
                "on_end(None, exception) is called in the goroutine; unless that returns True, the "
                "exception goes where those of other goroutines go.")},

@@ -134,7 +134,6 @@ static PyObject *ident(PyObject *module, PyObject *unused) {
 
 /* ---- module ---- */
 
-#define FAST (METH_FASTCALL | METH_KEYWORDS)
 static PyMethodDef methods[] = {
     {"go", FN(go), FAST,
      PyDoc_STR("go($module, fn, /, *args, **kwargs)\n--\n\n"

@@ -75,10 +75,8 @@ static __attribute__((noinline)) PyObject *outcome(int err, const char *timed_ou
 static int parse_fd(PyObject *o) {
     int fd = PyObject_AsFileDescriptor(o);
     if (fd < 0 && PyErr_ExceptionMatches(PyExc_OverflowError) && PyLong_Check(o)) {
-        PyObject *zero = PyLong_FromLong(0);
         PyErr_Clear();
-        bool negative = zero && PyObject_RichCompareBool(o, zero, Py_LT) > 0;
-        Py_XDECREF(zero);
+        bool negative = is_negative(o) > 0;
         PyErr_Format(negative ? PyExc_ValueError : PyExc_OverflowError,
                      negative ? "file descriptor cannot be a negative integer (%S)"
                               : "file descriptor %S is too large",

@@ -13,6 +13,7 @@
 #include "binding.h"
 
 #include <errno.h>
+#include <stddef.h>
 
 enum patch_convention {
     PATCH_NOARGS,
@@ -59,6 +60,11 @@ bool patch_in_goroutine(void);
  * False: the call is wrong, and the built-in is to say how. */
 bool patch_arguments(const char *const *names, int n, PyObject **values, PyObject *const *args,
                      Py_ssize_t nargs, PyObject *kwnames);
+
+/* n positional arguments and no others. */
+static inline bool patch_positional(Py_ssize_t n, Py_ssize_t nargs, PyObject *kwnames) {
+    return nargs == n && !(kwnames && PyTuple_GET_SIZE(kwnames));
+}
 
 /* A float or int of seconds that is not negative, not NaN and small enough for the clock, in ns. False: it
  * is something else, for the built-in to deal with. */
@@ -129,6 +135,15 @@ struct patch_slot {
     void *plain;
     bool installed;
 };
+
+#define PATCH_SLOT(id, module_, type_, name_, slot_, replacement_)                                 \
+    static struct patch_slot id = {                                                                \
+        .module = module_,                                                                         \
+        .type = type_,                                                                             \
+        .name = name_,                                                                             \
+        .offset = offsetof(PyTypeObject, slot_),                                                   \
+        .replacement = (void *)replacement_,                                                       \
+    };
 
 /* ---- the lists; each ends with NULL ---- */
 
@@ -246,6 +261,9 @@ PyObject *patch_raise_wait(int err, const char *timed_out);
 
 /* netpoll_close(), and for those who wait for several descriptors. With the GIL. (patch_select.c) */
 void patch_closed(int fd);
+/* The built-in, and then that, even after a failure: close() gives the number up whatever it says. */
+PyObject *patch_close(struct patch *p, int fd, PyObject *self, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames);
 void patch_selects_fork_child(void);
 void patch_descriptors_fork_child(void);
 

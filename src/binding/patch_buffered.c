@@ -10,7 +10,6 @@
  * All here is guarded by the GIL. */
 #include "patch.h"
 
-#include <stddef.h>
 #include <string.h>
 
 /* Who leaves wakes; but not a thread: then it is found after a pause. */
@@ -256,19 +255,7 @@ static PyObject *next_line(PyObject *self, struct patch_slot *slot) {
 static PyObject *reader_next_line(PyObject *self) { return next_line(self, &reader_next); }
 static PyObject *random_next_line(PyObject *self) { return next_line(self, &random_next); }
 
-static struct patch_slot reader_next = {
-    .module = "_io",
-    .type = "BufferedReader",
-    .name = "__next__",
-    .offset = offsetof(PyTypeObject, tp_iternext),
-    .replacement = (void *)reader_next_line,
-};
-static struct patch_slot random_next = {
-    .module = "_io",
-    .type = "BufferedRandom",
-    .name = "__next__",
-    .offset = offsetof(PyTypeObject, tp_iternext),
-    .replacement = (void *)random_next_line,
-};
+PATCH_SLOT(reader_next, "_io", "BufferedReader", "__next__", tp_iternext, reader_next_line)
+PATCH_SLOT(random_next, "_io", "BufferedRandom", "__next__", tp_iternext, random_next_line)
 
 struct patch_slot *const patch_buffered_slots[] = {&reader_next, &random_next, NULL};

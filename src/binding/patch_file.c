@@ -55,13 +55,9 @@ static bool has_buffer(PyObject *o, int flags, Py_ssize_t *len) {
 
 /* ---- reading ---- */
 
-static bool one_positional(Py_ssize_t nargs, PyObject *kwnames) {
-    return nargs == 1 && !(kwnames && PyTuple_GET_SIZE(kwnames));
-}
-
 PATCH_BODY(readinto_body) {
     Py_ssize_t len;
-    if (!one_positional(nargs, kwnames) || !waits(self, readable) ||
+    if (!patch_positional(1, nargs, kwnames) || !waits(self, readable) ||
         !has_buffer(args[0], PyBUF_WRITABLE, &len) || len == 0)
         return patch_call(p, self, args, nargs, kwnames);
     if (interrupt_check() < 0)
@@ -90,6 +86,8 @@ static Py_ssize_t read_some(PyObject *self, char *data, Py_ssize_t n) {
 
 /* What the built-in does in one call that blocks until the end. As there, an error loses what was read. */
 static PyObject *read_all(PyObject *self) {
+    if (interrupt_check() < 0)
+        return NULL;
     Py_ssize_t size = FIRST_SIZE, done = 0, n = 1;
     PyObject *all = PyBytes_FromStringAndSize(NULL, size);
     while (all && n > 0) {
@@ -115,13 +113,13 @@ static PyObject *read_all(PyObject *self) {
 
 /* One that does not block reads what there is, and at once. */
 static bool waits_for_end(PyObject *self) {
-    return waits(self, readable) && !patch_fails_at_once(fd_of_file(self), O_WRONLY);
+    return !patch_fails_at_once(fd_of_file(self), O_WRONLY);
 }
 
 PATCH_BODY(readall_body) {
-    if (nargs || (kwnames && PyTuple_GET_SIZE(kwnames)) || !waits_for_end(self))
+    if (!patch_positional(0, nargs, kwnames) || !waits(self, readable) || !waits_for_end(self))
         return patch_call(p, self, args, nargs, kwnames);
-    return interrupt_check() < 0 ? NULL : read_all(self);
+    return read_all(self);
 }
 
 /* read(size): not negative. */
@@ -134,7 +132,7 @@ static PyObject *read_once(struct patch *p, PyObject *self, PyObject *size) {
 /* Everything, for no size, None or one below 0. */
 PATCH_BODY(read_body) {
     bool all = nargs == 0 || args[0] == Py_None;
-    if (nargs > 1 || (kwnames && PyTuple_GET_SIZE(kwnames)) || !(all || PyIndex_Check(args[0])) ||
+    if (!patch_positional(nargs ? 1 : 0, nargs, kwnames) || !(all || PyIndex_Check(args[0])) ||
         !waits(self, readable))
         return patch_call(p, self, args, nargs, kwnames);
     PyObject *size = all ? PyLong_FromLong(-1) : PyNumber_Index(args[0]), *result;
@@ -148,7 +146,7 @@ PATCH_BODY(read_body) {
     else if (n > 0)
         result = read_once(p, self, size);
     else
-        result = interrupt_check() < 0 ? NULL : read_all(self);
+        result = read_all(self);
     Py_DECREF(size);
     return result;
 }
@@ -185,7 +183,7 @@ static bool may_park(void) { return patch_locks[0]->installed; }
 
 PATCH_BODY(write_body) {
     Py_ssize_t len;
-    if (!may_park() || !one_positional(nargs, kwnames) || !waits(self, writable) ||
+    if (!may_park() || !patch_positional(1, nargs, kwnames) || !waits(self, writable) ||
         !has_buffer(args[0], PyBUF_SIMPLE, &len) || len == 0)
         return patch_call(p, self, args, nargs, kwnames);
     if (interrupt_check() < 0)
@@ -214,12 +212,8 @@ static int fd_to_close(PyObject *self) {
     return fd;
 }
 
-/* Told even after a failure: close() gives the number up whatever it says. */
 PATCH_BODY(file_close_body) {
-    int fd = fd_to_close(self);
-    PyObject *result = patch_call(p, self, args, nargs, kwnames);
-    patch_closed(fd);
-    return result;
+    return patch_close(p, fd_to_close(self), self, args, nargs, kwnames);
 }
 
 PATCH(file_close, "_io", "FileIO", "close", file_close_body, EVERYWHERE)

@@ -190,14 +190,10 @@ static PyObject *write_or_leave(struct patch *p, PyObject *self, PyObject *data,
     return err ? patch_raise_wait(err, "") : patch_call(p, self, args, nargs, kwnames);
 }
 
-static bool two_positional(Py_ssize_t nargs, PyObject *kwnames) {
-    return nargs == 2 && !(kwnames && PyTuple_GET_SIZE(kwnames));
-}
-
 PATCH_BODY(write_body) {
     if (interrupt_check() < 0)
         return NULL;
-    if (!two_positional(nargs, kwnames))
+    if (!patch_positional(2, nargs, kwnames))
         return patch_call(p, self, args, nargs, kwnames);
     return write_or_leave(p, self, args[1], args, nargs, kwnames);
 }
@@ -214,7 +210,7 @@ static PyObject *joined(PyObject *buffers) {
 PATCH_BODY(writev_body) {
     if (interrupt_check() < 0)
         return NULL;
-    if (!two_positional(nargs, kwnames))
+    if (!patch_positional(2, nargs, kwnames))
         return patch_call(p, self, args, nargs, kwnames);
     PyObject *all = patch_takes_in_parts(fd_of(args[0])) ? joined(args[1]) : NULL;
     PyObject *result = write_or_leave(p, self, all, args, nargs, kwnames);
@@ -307,10 +303,7 @@ PATCH_BODY(close_body) {
     static const char *const names[] = {"fd"};
     PyObject *fd = NULL;
     bool right = patch_arguments(names, 1, &fd, args, nargs, kwnames);
-    int number = right ? fd_of(fd) : -1;
-    PyObject *result = patch_call(p, self, args, nargs, kwnames);
-    patch_closed(number);
-    return result;
+    return patch_close(p, right ? fd_of(fd) : -1, self, args, nargs, kwnames);
 }
 
 /* Above that nobody has a descriptor. */

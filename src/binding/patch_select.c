@@ -117,6 +117,13 @@ void patch_closed(int fd) {
         wake_if_watching(w, fd);
 }
 
+PyObject *patch_close(struct patch *p, int fd, PyObject *self, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *result = patch_call(p, self, args, nargs, kwnames);
+    patch_closed(fd);
+    return result;
+}
+
 void patch_selects_fork_child(void) { watches = NULL; }
 
 static void unwatch(struct watch *w) {
@@ -373,12 +380,7 @@ PATCH_BODY(epoll_body) {
     return native ? patch_call(p, self, args, nargs, kwnames) : result;
 }
 
-PATCH_BODY(epoll_close_body) {
-    int fd = fd_of(self);
-    PyObject *result = patch_call(p, self, args, nargs, kwnames);
-    patch_closed(fd);
-    return result;
-}
+PATCH_BODY(epoll_close_body) { return patch_close(p, fd_of(self), self, args, nargs, kwnames); }
 
 PATCH(epoll_poll, "select", "epoll", "poll", epoll_body, IN_GOROUTINES)
 PATCH(epoll_close, "select", "epoll", "close", epoll_close_body, EVERYWHERE)

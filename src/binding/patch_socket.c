@@ -587,10 +587,7 @@ static PyObject *connect_body(struct patch *p, PyObject *self, PyObject *const *
 
 static PyObject *close_body(struct patch *p, PyObject *self, PyObject *const *args,
                             Py_ssize_t nargs, PyObject *kwnames) {
-    int fd = *patch_socket_fd(self);
-    PyObject *result = patch_call(p, self, args, nargs, kwnames);
-    patch_closed(fd);
-    return result;
+    return patch_close(p, *patch_socket_fd(self), self, args, nargs, kwnames);
 }
 
 static PyObject *close_number_body(struct patch *p, PyObject *self, PyObject *const *args,

@@ -3,8 +3,6 @@
  * A connection is made by Connection.__init__, which is no built-in with a PyMethodDef but a slot. */
 #include "patch.h"
 
-#include <stddef.h>
-
 static struct patch_slot connection_init;
 
 #define CHECK_SAME_THREAD 4 /* which positional parameter it is */
@@ -27,12 +25,6 @@ static int connect(PyObject *self, PyObject *args, PyObject *kwargs) {
     return r;
 }
 
-static struct patch_slot connection_init = {
-    .module = "_sqlite3",
-    .type = "Connection",
-    .name = "__init__",
-    .offset = offsetof(PyTypeObject, tp_init),
-    .replacement = (void *)connect,
-};
+PATCH_SLOT(connection_init, "_sqlite3", "Connection", "__init__", tp_init, connect)
 
 struct patch_slot *const patch_connections[] = {&connection_init, NULL};

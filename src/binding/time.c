@@ -21,9 +21,7 @@ static int64_t deadline_in(double seconds) {
 /* An int that is too large for a double. */
 static int infinite(PyObject *o, double *d) {
     PyErr_Clear();
-    PyObject *zero = PyLong_FromLong(0);
-    int negative = zero ? PyObject_RichCompareBool(o, zero, Py_LT) : -1;
-    Py_XDECREF(zero);
+    int negative = is_negative(o);
     *d = negative > 0 ? -INFINITY : INFINITY;
     return negative < 0 ? -1 : 0;
 }
@@ -31,11 +29,9 @@ static int infinite(PyObject *o, double *d) {
 static int to_double(PyObject *o, const char *what, double *d) {
     *d = PyFloat_Check(o) ? PyFloat_AS_DOUBLE(o) : PyFloat_AsDouble(o);
     if (*d == -1.0 && PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Format(PyExc_TypeError, "%s must be a number of seconds, not %s", what,
-                         Py_TYPE(o)->tp_name);
-        else if (PyErr_ExceptionMatches(PyExc_OverflowError))
+        if (PyErr_ExceptionMatches(PyExc_OverflowError))
             return infinite(o, d);
+        explain_no_seconds(what, o);
         return -1;
     }
     if (isnan(*d)) {
@@ -428,7 +424,7 @@ void func_timers_fork_child(void) {
 PyMethodDef time_methods[] = {
     {"gosched", py_gosched, METH_NOARGS,
      PyDoc_STR("gosched()\n--\n\nYield the processor to other goroutines.")},
-    {"sleep", FN(py_sleep), METH_FASTCALL | METH_KEYWORDS,
+    {"sleep", FN(py_sleep), FAST,
      PyDoc_STR("sleep(seconds)\n--\n\nPark for at least that many seconds; <= 0 is a yield.")},
     {"_check_timeout", check_timeout, METH_O, NULL},
     {"_timer_new", timer_new, METH_VARARGS, NULL},

@@ -3,7 +3,6 @@
 
 #include "notify.h"
 
-#define FAST (METH_FASTCALL | METH_KEYWORDS)
 /* ---- results ---- */
 
 /* 0, or -1 with an exception. */

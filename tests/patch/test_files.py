@@ -3,31 +3,16 @@
 import pytest
 from helpers import scaled, script, told
 
-PROLOGUE = """
-import errno, gc, io, os, pty, signal, socket, subprocess, sys, tempfile, threading, time, tty
-import goroutines as G
-from goroutines import debug, patch
+from .waiting import HELPERS
+
+PROLOGUE = f"""
+{HELPERS}
+import errno, gc, io, os, pty, signal, socket, subprocess, sys, tempfile, threading, tty
+from goroutines import patch
 sys.setswitchinterval(
     float(os.environ.get("GOROUTINES_TEST_SWITCHINTERVAL") or sys.getswitchinterval()))
 patch.os()
 patch.threading()
-
-def outcome(fn):
-    try:
-        return fn()
-    except Exception as exc:
-        return type(exc), str(exc)
-
-def parked(n):
-    end = time.monotonic() + 20
-    while debug.stacks().count("[" "IO wait") < n:  # and not this line
-        assert time.monotonic() < end, debug.stacks()
-        G.sleep(0.005)
-
-def started(fn, *args):
-    done = G.Chan(capacity=1)
-    G.go(lambda: done.send(outcome(lambda: fn(*args))))
-    return done
 
 def pipe(mode="b", buffering=-1):
     r, w = os.pipe()

@@ -3,28 +3,13 @@
 import pytest
 from helpers import script
 
-PROLOGUE = """
-import errno, os, signal, socket, threading, time
-import goroutines as G
-from goroutines import debug, patch
+from .waiting import HELPERS
+
+PROLOGUE = f"""
+{HELPERS}
+import errno, os, signal, socket, threading
+from goroutines import patch
 patch.os()
-
-def outcome(fn):
-    try:
-        return fn()
-    except Exception as exc:
-        return type(exc), str(exc)
-
-def parked(n):
-    end = time.monotonic() + 20
-    while debug.stacks().count("[" "IO wait") < n:  # and not this line
-        assert time.monotonic() < end, debug.stacks()
-        G.sleep(0.005)
-
-def started(fn, *args):
-    done = G.Chan(capacity=1)
-    G.go(lambda: done.send(outcome(lambda: fn(*args))))
-    return done
 """
 
 

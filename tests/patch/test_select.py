@@ -3,23 +3,13 @@
 import pytest
 from helpers import scaled, script
 
-PROLOGUE = """
-import errno, os, select, selectors, socket, threading, time
-import goroutines as G
-from goroutines import debug, patch
+from .waiting import HELPERS
+
+PROLOGUE = f"""
+{HELPERS}
+import errno, os, select, selectors, socket, threading
+from goroutines import patch
 patch.select()
-
-def outcome(fn):
-    try:
-        return fn()
-    except Exception as exc:
-        return type(exc), str(exc)
-
-def parked(n):
-    end = time.monotonic() + 20
-    while debug.stacks().count("[" "IO wait") < n:  # and not this line
-        assert time.monotonic() < end, debug.stacks()
-        G.sleep(0.005)
 
 def poll_for(fds, events, timeout=None):
     p = select.poll()

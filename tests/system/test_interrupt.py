@@ -22,6 +22,18 @@ WAITS = {
 }
 
 
+# Indented as what follows it.
+ALARM = """
+        import random, signal, time
+        import goroutines as G
+        class Alarm(Exception):
+            pass
+        def handler(signum, frame):
+            raise Alarm
+        signal.signal(signal.SIGALRM, handler)
+"""
+
+
 @pytest.mark.parametrize("place", ["main()", "G.run(main)"], ids=["main thread", "run"])
 @pytest.mark.parametrize("how", WAITS)
 def test_a_wait_is_interrupted(how, place):
@@ -196,14 +208,8 @@ def test_other_goroutines_are_ended_in_order_after_an_interrupt():
 @pytest.mark.parametrize("place", ["main()", "G.run(main)"], ids=["main thread", "run"])
 def test_what_a_handler_raises_again_and_again_ends_each_wait(place):
     prints(
-        f"""
-        import signal
-        import goroutines as G
-        class Alarm(Exception):
-            pass
-        def handler(signum, frame):
-            raise Alarm
-        signal.signal(signal.SIGALRM, handler)
+        ALARM
+        + f"""
         def main():
             for _ in range(10):
                 signal.setitimer(signal.ITIMER_REAL, 0.02)
@@ -338,14 +344,8 @@ def test_a_handler_runs_on_the_main_thread_while_main_computes():
 
 def test_a_handler_that_raises_something_else_reaches_main_while_it_computes():
     prints(
-        """
-        import signal
-        import goroutines as G
-        class Alarm(Exception):
-            pass
-        def handler(signum, frame):
-            raise Alarm
-        signal.signal(signal.SIGALRM, handler)
+        ALARM
+        + """
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         def main():
             while True:
@@ -361,14 +361,8 @@ def test_a_handler_that_raises_something_else_reaches_main_while_it_computes():
 
 def test_what_does_not_end_programs_waits_longer_for_a_call_in_c():
     prints(
-        """
-        import signal, time
-        import goroutines as G
-        class Alarm(Exception):
-            pass
-        def handler(signum, frame):
-            raise Alarm
-        signal.signal(signal.SIGALRM, handler)
+        ALARM
+        + """
         def main():
             try:
                 time.sleep(1)
@@ -442,14 +436,8 @@ def test_no_signal_is_lost_as_a_wait_begins(place):
     """It may come when the waiter has looked for signals but does not sleep yet."""
     wait = "G.Chan().recv()" if place == "main thread" else "G.run(G.Chan().recv)"
     prints(
-        f"""
-        import random, signal, time
-        import goroutines as G
-        class Alarm(Exception):
-            pass
-        def handler(signum, frame):
-            raise Alarm
-        signal.signal(signal.SIGALRM, handler)
+        ALARM
+        + f"""
         hits, end = 0, time.monotonic() + 3
         while time.monotonic() < end:
             try:
