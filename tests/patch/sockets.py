@@ -4,9 +4,12 @@ from pathlib import Path
 
 from helpers import script
 
+from .waiting import FEW_THREADS
+
 HERE = Path(__file__).parent
 
-PRELUDE = """
+PRELUDE = f"""
+{FEW_THREADS}
 import contextlib, errno, os, socket, struct, sys, threading, time
 import goroutines as G
 from goroutines import patch
@@ -38,9 +41,6 @@ def tcp_pair():
     with socket.create_server(("127.0.0.1", 0)) as server:
         a = socket.create_connection(server.getsockname())
         return a, server.accept()[0]
-
-def threads():
-    return len(os.listdir("/proc/self/task"))
 
 """
 

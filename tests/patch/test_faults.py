@@ -138,7 +138,6 @@ def main():
         far.sendall(b"\\n")
     G.go(dribble)
     assert near.makefile("rb").readline() == b"x" * {n} + b"\\n"
-    assert threads() < 20, threads()
 """
     )
 
@@ -154,7 +153,7 @@ SENDS = {
 
 @pytest.mark.parametrize("how", SENDS)
 def test_a_slow_reader_gets_everything(how):
-    size = scaled(3_000_000, 300_000)
+    size = scaled(1_000_000, 300_000)
     run(
         f"""
 import tempfile
@@ -164,7 +163,7 @@ file = tempfile.NamedTemporaryFile(buffering=0)
 file.write(data)
 
 def main():
-    pairs = [tcp_pair() for _ in range(10)]
+    pairs = [tcp_pair() for _ in range(60)]
     results = []
     for far, near in pairs:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
@@ -177,7 +176,7 @@ def main():
         assert got == data
     readers = [in_background(read, near) for far, near in pairs]
     G.sleep(0.05)
-    assert threads() < 20, threads()
+    few_threads()
     for result in results + readers:
         assert result() in (None, len(data))
 """

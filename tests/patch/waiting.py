@@ -1,9 +1,18 @@
 """For programs in which goroutines wait for descriptors."""
 
-HELPERS = """
+FEW_THREADS = """
+from goroutines import debug
+
+def few_threads(before=0):
+    '''For 60 waiting calls and more. Each would keep a thread if it blocked. Of calls that park,
+    those on their way through the system at one time have a thread: up to 20 on a busy machine.'''
+    assert debug.stats().threads - before < 40, debug.stats()
+"""
+
+HELPERS = f"""
+{FEW_THREADS}
 import time
 import goroutines as G
-from goroutines import debug
 
 def outcome(fn):
     try:
