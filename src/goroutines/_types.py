@@ -1,6 +1,19 @@
-"""Small types that the C core returns."""
+"""Small types: what the C core returns, and a base of what goroutines share."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
+
+
+class Shared:
+    """What its users share: a copy would share its insides, but not what they mean together.
+
+    Go's vet warns of such copies (copylocks).
+    """
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        name = type(self).__name__.lstrip("_")
+        raise TypeError(f"a {name} cannot be pickled or copied: its users must share the one")
 
 
 class Selected(NamedTuple):

@@ -25,7 +25,7 @@ import time
 import weakref
 from collections.abc import Callable
 from types import CodeType, TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from ._core import (
     Chan,
@@ -38,6 +38,7 @@ from ._core import (
     _FuncTimer,
     _go_from,
 )
+from ._types import Shared
 
 __all__ = [
     "CancelContext",
@@ -65,7 +66,7 @@ class DeadlineExceeded(TimeoutError):
     """The err() of a context whose deadline has passed."""
 
 
-class Context:
+class Context(Shared):
     """Says when to stop, and carries values. For any number of goroutines and threads at once.
 
     Made by background() and the with_* functions; never by calling the class.
@@ -144,9 +145,6 @@ class Context:
         else:
             state = "not done" if self._nearest() is not None else "never done"
         return f"<{type(self).__name__.lstrip('_')}: {state}>"
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Context cannot be pickled or copied: its users must share the one")
 
 
 class _ValueContext(Context):

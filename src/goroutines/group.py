@@ -29,6 +29,7 @@ from ._core import (
     select,
     send,
 )
+from ._types import Shared
 from .context import CancelContext, Context, background, with_cancel
 
 __all__ = ["Group", "Result"]
@@ -38,7 +39,7 @@ _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 
-class Result(Generic[_T_co]):
+class Result(Shared, Generic[_T_co]):
     """What a member of a Group will return. Made by Group.go()."""
 
     __module__ = "goroutines"
@@ -92,7 +93,7 @@ class Result(Generic[_T_co]):
         return f"<Result: {state}>"
 
 
-class Group:
+class Group(Shared):
     """A block that starts goroutines and ends when all of them have ended.
 
     ctx: the parent of the group's context; None: background(). limit: how many members may run at

@@ -29,6 +29,7 @@ from ._core import (
     _check_timeout,
     _Waiters,
 )
+from ._types import Shared
 
 __all__ = [
     "AtomicInt",
@@ -54,7 +55,7 @@ class Lock(Protocol):
     def release(self) -> object: ...
 
 
-class Cond:
+class Cond(Shared):
     """A place where goroutines wait for something to become true.
 
     lock guards what they wait for; it is held when wait() is called and again when it is over. A
@@ -147,7 +148,7 @@ def _check_function(who: str, fn: object) -> None:
         raise TypeError(f"{who}() takes a function: {fn!r} is not callable")
 
 
-class Once:
+class Once(Shared):
     """Does something exactly once. https://pkg.go.dev/sync#Once"""
 
     __slots__ = ("__weakref__", "_done", "_mutex")
@@ -224,7 +225,7 @@ def once_func(fn: Callable[[], object], /) -> Callable[[], None]:
     return once_value(call)
 
 
-class Pool(Generic[T]):
+class Pool(Shared, Generic[T]):
     """Objects to be used again instead of being made anew. https://pkg.go.dev/sync#Pool
 
     new() makes one when there is none left. What is put back stays until it is taken or the pool
@@ -283,7 +284,7 @@ class _Flight:
         return self._fate.setdefault(None, False)
 
 
-class SingleFlight:
+class SingleFlight(Shared):
     """Suppresses duplicate calls. https://pkg.go.dev/golang.org/x/sync/singleflight"""
 
     __slots__ = ("__weakref__", "_flights")

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._core import Chan, RecvChan, _func_timer, _FuncTimer, _timer_new, _timer_reset, _timer_stop
+from ._types import Shared
 
 
 def after(seconds: float) -> RecvChan[float]:
@@ -16,7 +17,7 @@ def after(seconds: float) -> RecvChan[float]:
     return _timer_new(seconds, False)
 
 
-class Timer:
+class Timer(Shared):
     """Sends the time.monotonic() instant on .chan, once, after that many seconds."""
 
     __module__ = "goroutines"
@@ -56,7 +57,7 @@ def after_func(seconds: float, fn: Callable[..., object], *args: Any) -> Timer:
     return timer
 
 
-class Ticker:
+class Ticker(Shared):
     """Sends the time.monotonic() instant on .chan every so many seconds, until stopped.
 
     Ticks that a slow receiver does not take are dropped. A context manager that stops at the end.

@@ -5,7 +5,7 @@ import sys
 import weakref
 
 import pytest
-from goroutines import Chan, go, num_goroutine, recv, run, select, send
+from goroutines import Chan, ChannelClosed, go, num_goroutine, recv, run, select, send
 from helpers import eventually, in_run
 
 from .support import closed, full, parked, take
@@ -103,9 +103,10 @@ def test_reference_counts_are_what_they_were():
         select(send(c, value))
         select(recv(c))
         select(send(full(1), value), default=True)
-        for op in (lambda: full(1).send(value, timeout=0), lambda: closed().send(value)):
-            with pytest.raises(Exception, match=""):
-                op()
+        with pytest.raises(TimeoutError):
+            full(1).send(value, timeout=0)
+        with pytest.raises(ChannelClosed):
+            closed().send(value)
     go(c.send, value)
     c.recv()
     assert eventually(lambda: num_goroutine() == 1)
