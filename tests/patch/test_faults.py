@@ -273,18 +273,27 @@ def test_a_number_that_was_closed_and_is_used_again(close, timeout):
     """Who waits for the old file is told, at the latest when somebody waits for the new one."""
     run(
         f"""
-def main():
+kept = []
+
+def closed_and_used_again():
     old, other = socket.socketpair()
+    kept.append(other)
     old.settimeout({timeout})
     result = in_background(old.recv, 10)
     G.sleep(0.05)
     number = old.fileno()
-    spare = [os.dup(0) for _ in range(20)]
+    kept.extend(os.dup(0) for _ in range(20))
     {close}(number)
-    # Three: another thread may have the number for a moment.
-    pairs = [socket.socketpair() for _ in range(3)]
-    ends = [(a, b) for pair in pairs for a, b in (pair, pair[::-1])]
-    new, peer = next((a, b) for a, b in ends if a.fileno() == number)
+    new, peer = socket.socketpair()
+    kept.extend([new, peer])
+    return result, old, *((new, peer) if new.fileno() == number else (peer, new))
+
+def main():
+    for _ in range(20):  # now and then another thread has the number for a moment
+        result, old, new, peer = closed_and_used_again()
+        if new.fileno() == old.fileno():
+            break
+        old.detach()
     new.settimeout({timeout})
     receive = in_background(new.recv, 10)
     assert raised(result).errno == errno.EBADF
