@@ -13,7 +13,8 @@ under qemu (tests/runtime/run_aarch64.sh).  One line each, then 'N passed, N fai
 
 A program takes its size from the environment variable RT_SCALE (1.0: the full one).  A comment
 `check-c: skip VARIANT ...` in its source leaves it out there, `check-c: timeout SECONDS` gives it
-more than the usual time.  Other .c files in tests/runtime are linked to every program.
+more than the usual time.  GOROUTINES_TEST_SLACK multiplies the times.  Other .c files in
+tests/runtime are linked to every program.
 """
 
 import argparse
@@ -34,6 +35,7 @@ TESTS = Path("tests/runtime")
 BUILD = Path("build/check-c")
 LOGS = BUILD / "logs"
 TIMEOUT = 150.0
+SLACK = max(1.0, float(os.environ.get("GOROUTINES_TEST_SLACK", "1")))
 # Programs that run at a time: they sleep a lot.
 JOBS = 2
 
@@ -109,6 +111,7 @@ def note(program: Path, key: str) -> list[str]:
 
 def run(command: list[str], log: Path, timeout: float, env: dict[str, str]) -> str:
     """Run a command with its output in a log.  Empty if it succeeded, else what happened."""
+    timeout *= SLACK
     with log.open("w") as out:
         try:
             done = subprocess.run(
