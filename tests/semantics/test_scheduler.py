@@ -636,8 +636,10 @@ def test_a_thread_that_computes_and_goroutines_that_take_turns_share(n_procs):
         thread.join()
         return both
 
-    rounds = [on_procs(n_procs, main) for _ in range(2)]
-    assert max(min(both) / sum(both) for both in rounds) > 0.15, rounds
+    rounds = []
+    while not any(min(both) / sum(both) > 0.15 for both in rounds):
+        assert len(rounds) < 6, rounds
+        rounds.append(on_procs(n_procs, main))
 
 
 def test_idle_costs_no_cpu():
