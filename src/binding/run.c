@@ -9,8 +9,9 @@
  *   - computing: at its next bytecode, once it has been seen inside the interpreter;
  *   - blocked in C, that is, seen outside a number of times while the interpreter was free: it is left
  *     behind and gets it at its first blocking point after the call.
- * It comes once; a second time only when all that remain sleep for good. What cleanup starts is part of it, and
- * is ended when nobody else is left. */
+ * It comes once; a second time only when all that remain sleep for good, and none that is left behind has woken
+ * them for a while: it may have a lock that cleanup waits for. What cleanup starts is part of it, and is ended
+ * when nobody else is left. */
 #include "binding.h"
 
 #include <time.h>
@@ -18,8 +19,9 @@
 #define MS INT64_C(1000000)
 #define PATIENCE (100 * MS)       /* how long a main blocked in C may keep an interrupt waiting, */
 #define LONG_PATIENCE (5000 * MS) /* and an exception that is not meant to end the program */
-#define SECOND_WINDOW (1000 * MS) /* an interrupt this soon after another one means it */
-#define MAIN_LOOKS 36             /* before an interrupted main counts as computing */
+#define CLEANUP_PATIENCE (500 * MS) /* how long cleanup may wait for those that are left behind */
+#define SECOND_WINDOW (1000 * MS)   /* an interrupt this soon after another one means it */
+#define MAIN_LOOKS 36               /* before an interrupted main counts as computing */
 #define LOOK_FIRST (MS / 20)
 #define LOOK_LONGEST (5 * MS)
 
@@ -346,9 +348,21 @@ static bool asleep_for_good(void) {
     return c.asleep == c.alive && !sched_work_waits() && !deadlock_other_threads();
 }
 
+/* *since: when they were first seen asleep; 0: not asleep. */
+static bool nobody_wakes_them(int64_t *since) {
+    if (!asleep_for_good()) {
+        *since = 0;
+        return false;
+    }
+    int64_t now = rt_now();
+    if (!*since)
+        *since = now;
+    return !goroutines_left_behind || now - *since >= CLEANUP_PATIENCE;
+}
+
 /* NULL, or the interrupt that ended the wait for the others. */
 static PyObject *end_all(struct run *r) {
-    int64_t pause = LOOK_FIRST;
+    int64_t pause = LOOK_FIRST, asleep_since = 0;
     for (struct census c; (c = take_census()).alive;) {
         bool only_helpers = c.helpers == c.alive;
         func_timers_stop_all(only_helpers);
@@ -361,7 +375,7 @@ static PyObject *end_all(struct run *r) {
         if (forked_away(r))
             break;
         goroutine_warn_of_shortage();
-        if (asleep_for_good())
+        if (nobody_wakes_them(&asleep_since))
             send_exits(true, true);
         pause = pause * 3 / 2 < LOOK_LONGEST ? pause * 3 / 2 : LOOK_LONGEST;
     }

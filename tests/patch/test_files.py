@@ -257,12 +257,16 @@ def feed(process):
 
 def main():
     before = debug.stats().threads
-    processes = [subprocess.Popen(["sh", "-c", "sleep 0.5; wc -c"], stdin=subprocess.PIPE,
+    fifo = os.path.join(tempfile.mkdtemp(), "fifo")
+    os.mkfifo(fifo)
+    go_on = os.open(fifo, os.O_RDWR)
+    processes = [subprocess.Popen(["sh", "-c", f"read x <{fifo}; wc -c"], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE) for _ in range(30)]
     feeders = [started(feed, p) for p in processes]
     counts = [started(p.stdout.read) for p in processes]
     parked(60)
     few_threads(before)
+    os.write(go_on, b"\\n" * 30)
     assert [c.recv() for c in feeders] == [None] * 30
     assert [int(c.recv()) for c in counts] == [len(DATA)] * 30
 

@@ -413,6 +413,31 @@ def test_a_finalizer_that_blocks_in_c_is_left_alone(monkeypatch):
     assert eventually(lambda: num_goroutine() == 0), num_goroutine()
 
 
+def test_a_finalizer_may_wait_for_one_that_blocks_in_c(monkeypatch):
+    """Who holds the lock is left behind, but not for good: nobody is told to end in a finalizer."""
+    log, local, lock = [], threading.local(), sync.Mutex()
+    monkeypatch.setattr("sys.unraisablehook", log.append)
+
+    class Last:
+        def __del__(self):
+            with lock:
+                time.sleep(0.05)
+            log.append("finalized")
+
+    def member():
+        local.last = Last()
+
+    def main():
+        for _ in range(4):
+            go(member)
+        sleep(0.02)
+
+    run(main)
+    assert eventually(lambda: len(log) == 4)
+    assert log == ["finalized"] * 4
+    assert eventually(lambda: num_goroutine() == 0), num_goroutine()
+
+
 def by_group(step):
     with Group() as group:
         for i in range(3):
