@@ -42,8 +42,18 @@ CLIENTS = {
             return session.post(url, data).content
         """,
     "httpx": """
-        import httpx
-        client = httpx.Client(limits=httpx.Limits(max_connections=connections), timeout=90)
+        import httpx, ssl
+        class Context(ssl.SSLContext):
+            # httpcore sets them for each connection, and nobody must shake hands meanwhile.
+            protocols = None
+            def set_alpn_protocols(self, protocols):
+                if protocols != self.protocols:
+                    super().set_alpn_protocols(protocols)
+                    self.protocols = protocols
+        context = Context(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_default_certs()
+        limits = httpx.Limits(max_connections=connections)
+        client = httpx.Client(verify=context, limits=limits, timeout=90)
         def ask(data):
             return client.post(url, content=data).content
         """,
