@@ -463,14 +463,14 @@ def main():
     f, w = pipe()
     line = started(lambda: {read})
     parked(1)
-    closed = [started(f.close) for _ in range(30)]
-    parked(31)
+    closed = [started(f.close) for _ in range(60)]
+    parked(61)
     assert not f.closed
     few_threads()
     w.write(b"line\\n")
     w.close()
     assert line.recv() == b"line\\n"
-    assert [c.recv() for c in closed] == [None] * 30 and f.closed
+    assert [c.recv() for c in closed] == [None] * 60 and f.closed
 
 G.run(main)
 """,

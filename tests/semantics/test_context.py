@@ -1,7 +1,5 @@
 """goroutines.context: the tree of contexts, causes, values, after_func."""
 
-import copy
-import pickle
 import re
 import sys
 import threading
@@ -434,13 +432,6 @@ def test_a_context_with_a_function_stays_though_nobody_keeps_it():
 def test_a_parent_is_a_context(make, parent):
     with pytest.raises(TypeError, match="the parent must be a Context"):
         make(parent)
-
-
-@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, pickle.dumps])
-@pytest.mark.parametrize("make", [background, lambda: with_timeout(background(), 600)])
-def test_contexts_are_shared_and_not_copied(act, make):
-    with pytest.raises(TypeError, match="cannot be pickled or copied"):
-        act(make())
 
 
 def test_repr():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from goroutines import Chan, Group, Result, Ticker, Timer
+from goroutines.context import background, with_timeout
 from goroutines.sync import Cond, Once, Pool, SingleFlight
 
 
@@ -16,7 +17,9 @@ class Derived(Group):
 
 
 SHARED = {
+    "CancelContext": lambda: with_timeout(background(), 600),
     "Cond": Cond,
+    "Context": background,
     "Derived": Derived,
     "Group": Group,
     "Once": Once,
